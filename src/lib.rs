@@ -1,1 +1,3 @@
-//! x
+//! leadvault: the system of record for B2B lead data. Raw rows stream in, golden records come out.
+
+pub mod proto;

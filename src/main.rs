@@ -1,1 +1,3 @@
-fn main(){}
+//! leadvault's command line.
+
+fn main() {}

@@ -1,0 +1,25 @@
+//! What prost and tonic generate from `proto/`: messages, clients, servers, and the descriptors that
+//! reflection serves. The protos hold the documentation.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::doc_markdown,
+    reason = "generated code; its comments are the protos'"
+)]
+
+/// The descriptors of every service, for reflection and for tests that walk over all RPCs.
+pub const DESCRIPTORS: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/leadvault_descriptors.bin"));
+
+pub mod r#type {
+    pub mod v1 {
+        tonic::include_proto!("leadvault.r#type.v1");
+    }
+}
+
+pub mod intake {
+    pub mod v1 {
+        tonic::include_proto!("leadvault.intake.v1");
+    }
+}
