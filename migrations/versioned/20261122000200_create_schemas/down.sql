@@ -1,0 +1,7 @@
+DROP SCHEMA ple;
+DROP SCHEMA bit;
+DROP SCHEMA marketing;
+DROP SCHEMA people;
+DROP SCHEMA company;
+DROP SCHEMA vault;
+DROP SCHEMA intake;

@@ -1,0 +1,2 @@
+DROP TABLE intake.audit_log;
+DROP TABLE intake.raw_loads;

@@ -1,0 +1,3 @@
+DROP TABLE company.history;
+DROP TABLE company.slot;
+DROP TABLE company.master;

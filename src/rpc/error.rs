@@ -1,0 +1,378 @@
+//! The one enum of everything a call can be refused for, and the one place where it becomes a status.
+//!
+//! Law 13, errors speak: each variant has its gRPC code, its reason for programs, the values that matter,
+//! and a message for people. A fault of ours is logged here, once, with its cause; the caller learns only
+//! that it happened.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::proto::r#type::v1::ErrorReason;
+
+/// The `domain` of every `ErrorInfo`.
+const DOMAIN: &str = "leadvault";
+/// How long a caller should wait before it tries again.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Why a call is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A field is missing or malformed.
+    #[error("{field}: {description}")]
+    InvalidField {
+        /// The field's path in the request.
+        field: &'static str,
+        /// What is wrong and what would be right.
+        description: String,
+    },
+    /// More than one message may hold.
+    #[error("{what}: {actual}, at most {limit} are taken (setting {setting})")]
+    LimitExceeded {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+        /// How much there was.
+        actual: usize,
+        /// The setting that holds the limit.
+        setting: &'static str,
+    },
+    /// A page token that this call did not give out for these filters.
+    #[error("page_token: {0}")]
+    InvalidPageToken(&'static str),
+    /// A `request_id` that was used with another request.
+    #[error("request_id was used within 24 hours with a different request; choose a new one")]
+    RequestIdReused,
+    /// No such thing.
+    #[error("there is no {resource} {key}")]
+    NotFound {
+        /// What kind of thing.
+        resource: &'static str,
+        /// Its key.
+        key: String,
+    },
+    /// The batch was opened with other properties.
+    #[error(
+        "batch {batch_id:?} was opened with {field} {stored:?}, not {given:?}; give the same, or choose another batch_id"
+    )]
+    BatchMismatch {
+        /// The batch.
+        batch_id: String,
+        /// The property.
+        field: String,
+        /// What is stored.
+        stored: String,
+        /// What was given.
+        given: String,
+    },
+    /// The batch takes no more rows.
+    #[error("batch {0:?} was abandoned, it takes no more rows; choose another batch_id")]
+    BatchAbandoned(String),
+    /// There is nothing to abandon.
+    #[error("batch {0:?} is complete, there is nothing to abandon")]
+    BatchComplete(String),
+    /// The lane takes no more rows.
+    #[error("lane {lane} is finished with {row_count} rows, it takes no more")]
+    LaneFinished {
+        /// The lane.
+        lane: i32,
+        /// How many rows it holds.
+        row_count: i64,
+    },
+    /// A newer stream took the lane.
+    #[error("a newer stream opened lane {0}; this one is over, do not retry")]
+    LaneFenced(i32),
+    /// Rows were skipped.
+    #[error("rows at offset {offset} were sent, but the lane goes on at {expected}")]
+    OffsetGap {
+        /// Where the lane goes on.
+        expected: i64,
+        /// What was sent.
+        offset: i64,
+    },
+    /// `finish` with a wrong count.
+    #[error("finish says {given} rows, but the lane holds {expected}")]
+    RowCountMismatch {
+        /// How many rows the lane holds.
+        expected: i64,
+        /// What was said.
+        given: i64,
+    },
+    /// Messages in a wrong order.
+    #[error("{0}")]
+    StreamOrder(&'static str),
+    /// The stream ended without `finish`.
+    #[error(
+        "the stream ended without finish: lane {lane} stays open at offset {next_offset}; open it again to go on"
+    )]
+    StreamUnfinished {
+        /// The lane.
+        lane: i32,
+        /// Where it goes on.
+        next_offset: i64,
+    },
+    /// Nothing was received for too long.
+    #[error(
+        "nothing was received for {0} seconds (setting stream-idle-timeout); an empty rows message is a heartbeat"
+    )]
+    StreamIdle(u64),
+    /// The server is going away.
+    #[error("the server is shutting down; what was acked is stored, try again")]
+    ShuttingDown,
+    /// The database is away.
+    #[error(
+        "the database cannot be reached or was interrupted; what was acked is stored, try again"
+    )]
+    DatabaseUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No connection was free.
+    #[error("every database connection was busy for too long; try again")]
+    PoolExhausted,
+    /// A fault of ours.
+    #[error("the service failed; its log has the cause")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// A malformed field.
+    pub fn invalid(field: &'static str, description: impl ToString) -> Self {
+        Self::InvalidField {
+            field,
+            description: description.to_string(),
+        }
+    }
+
+    /// A fault of ours that has no error value of its own.
+    pub(crate) fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(cause.into())
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::InvalidField { .. }
+            | Self::LimitExceeded { .. }
+            | Self::InvalidPageToken(_)
+            | Self::StreamOrder(_) => Code::InvalidArgument,
+            Self::RequestIdReused => Code::AlreadyExists,
+            Self::NotFound { .. } => Code::NotFound,
+            Self::BatchMismatch { .. }
+            | Self::BatchAbandoned(_)
+            | Self::BatchComplete(_)
+            | Self::LaneFinished { .. }
+            | Self::RowCountMismatch { .. }
+            | Self::StreamUnfinished { .. } => Code::FailedPrecondition,
+            Self::LaneFenced(_) => Code::Aborted,
+            Self::OffsetGap { .. } => Code::OutOfRange,
+            Self::StreamIdle(_) => Code::DeadlineExceeded,
+            Self::ShuttingDown | Self::DatabaseUnavailable(_) => Code::Unavailable,
+            Self::PoolExhausted => Code::ResourceExhausted,
+            Self::Internal(_) => Code::Internal,
+        }
+    }
+
+    fn reason(&self) -> ErrorReason {
+        match self {
+            Self::InvalidField { .. } => ErrorReason::InvalidField,
+            Self::LimitExceeded { .. } => ErrorReason::LimitExceeded,
+            Self::InvalidPageToken(_) => ErrorReason::InvalidPageToken,
+            Self::RequestIdReused => ErrorReason::RequestIdReused,
+            Self::NotFound { .. } => ErrorReason::NotFound,
+            Self::BatchMismatch { .. } => ErrorReason::BatchMismatch,
+            Self::BatchAbandoned(_) => ErrorReason::BatchAbandoned,
+            Self::BatchComplete(_) => ErrorReason::BatchComplete,
+            Self::LaneFinished { .. } => ErrorReason::LaneFinished,
+            Self::LaneFenced(_) => ErrorReason::LaneFenced,
+            Self::OffsetGap { .. } => ErrorReason::OffsetGap,
+            Self::RowCountMismatch { .. } => ErrorReason::RowCountMismatch,
+            Self::StreamOrder(_) => ErrorReason::StreamOrder,
+            Self::StreamUnfinished { .. } => ErrorReason::StreamUnfinished,
+            Self::StreamIdle(_) => ErrorReason::StreamIdle,
+            Self::ShuttingDown => ErrorReason::ShuttingDown,
+            Self::DatabaseUnavailable(_) => ErrorReason::DatabaseUnavailable,
+            Self::PoolExhausted => ErrorReason::PoolExhausted,
+            Self::Internal(_) => ErrorReason::Internal,
+        }
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::InvalidField { field, .. } => vec![("field", (*field).to_owned())],
+            Self::LimitExceeded {
+                what,
+                limit,
+                actual,
+                setting,
+            } => vec![
+                ("what", (*what).to_owned()),
+                ("limit", limit.to_string()),
+                ("actual", actual.to_string()),
+                ("setting", (*setting).to_owned()),
+            ],
+            Self::NotFound { resource, key } => {
+                vec![("resource", (*resource).to_owned()), ("key", key.clone())]
+            }
+            Self::BatchMismatch {
+                batch_id,
+                field,
+                stored,
+                given,
+            } => vec![
+                ("batch_id", batch_id.clone()),
+                ("field", field.clone()),
+                ("stored", stored.clone()),
+                ("given", given.clone()),
+            ],
+            Self::BatchAbandoned(batch_id) | Self::BatchComplete(batch_id) => {
+                vec![("batch_id", batch_id.clone())]
+            }
+            Self::LaneFinished { lane, row_count } => vec![
+                ("lane", lane.to_string()),
+                ("row_count", row_count.to_string()),
+            ],
+            Self::LaneFenced(lane) => vec![("lane", lane.to_string())],
+            Self::OffsetGap { expected, offset } => vec![
+                ("expected_offset", expected.to_string()),
+                ("offset", offset.to_string()),
+            ],
+            Self::RowCountMismatch { expected, given } => vec![
+                ("expected_row_count", expected.to_string()),
+                ("row_count", given.to_string()),
+            ],
+            Self::StreamUnfinished { lane, next_offset } => vec![
+                ("lane", lane.to_string()),
+                ("next_offset", next_offset.to_string()),
+            ],
+            Self::StreamIdle(seconds) => vec![("idle_seconds", seconds.to_string())],
+            _ => Vec::new(),
+        }
+    }
+
+    fn details(&self) -> ErrorDetails {
+        let name = self
+            .reason()
+            .as_str_name()
+            .trim_start_matches("ERROR_REASON_");
+        let metadata = self
+            .metadata()
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect::<std::collections::HashMap<_, _>>();
+        let mut details = ErrorDetails::with_error_info(name, DOMAIN, metadata);
+        match self {
+            Self::InvalidField { field, description } => {
+                details.add_bad_request_violation(*field, description.clone());
+            }
+            Self::InvalidPageToken(description) => {
+                details.add_bad_request_violation("page_token", *description);
+            }
+            Self::LimitExceeded { what, .. } => {
+                details.add_bad_request_violation(*what, self.to_string());
+            }
+            Self::ShuttingDown | Self::DatabaseUnavailable(_) | Self::PoolExhausted => {
+                details.set_retry_info(Some(RETRY_DELAY));
+            }
+            _ => {}
+        }
+        details
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Internal(cause) => {
+                tracing::error!(cause = %chain(cause.as_ref()), "call failed")
+            }
+            Error::DatabaseUnavailable(cause) => {
+                tracing::warn!(cause = %chain(cause.as_ref()), "database unavailable");
+            }
+            _ => {}
+        }
+        Self::with_error_details(error.code(), error.to_string(), error.details())
+    }
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
+}
+
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        if is_interruption(&error) {
+            Self::DatabaseUnavailable(Box::new(error))
+        } else {
+            Self::Internal(Box::new(error))
+        }
+    }
+}
+
+/// Whether the database went away, rather than refused. diesel drops the SQLSTATE, so the errors of
+/// PostgreSQL's classes 57P (operator intervention), 40 (rollback) and 53 (resources) are known by the
+/// server's words; a server that speaks another language makes them internal errors, which loses only the
+/// hint to retry.
+fn is_interruption(error: &diesel::result::Error) -> bool {
+    use diesel::result::{DatabaseErrorKind, Error as Diesel};
+    const WORDS: [&str; 8] = [
+        "terminating connection",
+        "the database system is",
+        "deadlock detected",
+        "could not serialize",
+        "too many connections",
+        "remaining connection slots",
+        "canceling statement due to",
+        "connection closed",
+    ];
+    match error {
+        Diesel::BrokenTransactionManager => true,
+        Diesel::DatabaseError(kind, information) => match kind {
+            DatabaseErrorKind::UnableToSendCommand
+            | DatabaseErrorKind::ClosedConnection
+            | DatabaseErrorKind::SerializationFailure
+            | DatabaseErrorKind::ReadOnlyTransaction => true,
+            _ => WORDS
+                .iter()
+                .any(|word| information.message().starts_with(word)),
+        },
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_code_reason_field_and_values() {
+        let status = Status::from(Error::invalid("source", "must not be blank"));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "INVALID_FIELD");
+        assert_eq!(
+            details.bad_request().unwrap().field_violations[0].field,
+            "source"
+        );
+    }
+
+    #[test]
+    fn a_fault_keeps_its_cause_to_the_log() {
+        let status = Status::from(Error::internal("password=hunter2"));
+        assert_eq!(status.code(), Code::Internal);
+        assert!(!format!("{status:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn where_a_retry_helps_the_status_says_when() {
+        let status = Status::from(Error::ShuttingDown);
+        assert_eq!(status.code(), Code::Unavailable);
+        assert!(status.get_error_details().retry_info().is_some());
+    }
+}

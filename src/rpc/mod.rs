@@ -1,0 +1,13 @@
+//! What the services share: the error model, paging, requests that may be repeated, times and JSON.
+
+mod answers;
+mod error;
+mod json;
+mod paging;
+mod time;
+
+pub(crate) use answers::{Answers, Begun};
+pub use error::Error;
+pub(crate) use json::{json_struct, struct_json};
+pub(crate) use paging::{MAX_PAGE_BYTES, Page, PageRequest};
+pub(crate) use time::{from_timestamp, to_timestamp};
