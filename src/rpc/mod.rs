@@ -11,3 +11,12 @@ pub use error::Error;
 pub(crate) use json::{json_struct, struct_json};
 pub(crate) use paging::{MAX_PAGE_BYTES, Page, PageRequest};
 pub(crate) use time::{from_timestamp, to_timestamp};
+
+/// Who calls: whom the authentication layer found, or nobody in particular.
+pub(crate) fn actor<T>(request: &tonic::Request<T>) -> crate::domain::Actor {
+    request
+        .extensions()
+        .get()
+        .cloned()
+        .unwrap_or_else(crate::domain::Actor::anonymous)
+}

@@ -1,0 +1,121 @@
+//! Every setting, once: flag, environment variable, default, meaning.
+//!
+//! Reads:
+//! - `DATABASE_URL`, `LEADVAULT_MIGRATION_DATABASE_URL`, `LEADVAULT_DATA_DIR`
+//! - `LEADVAULT_LISTEN`, `LEADVAULT_LOG`, `LEADVAULT_LOG_JSON`, `LEADVAULT_POOL_SIZE`, `LEADVAULT_POOL_TIMEOUT_SECONDS`,
+//!   `LEADVAULT_STREAM_IDLE_TIMEOUT_SECONDS`
+//! - `LEADVAULT_MAX_INGEST_ROWS`, `LEADVAULT_MAX_FRAME_ROWS`, `LEADVAULT_MAX_FRAME_BYTES`,
+//!   `LEADVAULT_MAX_ROW_BYTES`, `LEADVAULT_MAX_DEPTH`
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use crate::domain::row::RowLimits;
+
+/// Where the database is.
+#[derive(Args, Clone, Debug)]
+pub struct DatabaseSettings {
+    /// PostgreSQL 15 or newer, as a URL. Without it an embedded PostgreSQL is started.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// The URL that migrations use, where the service's own login may not change the schema.
+    #[arg(
+        long,
+        env = "LEADVAULT_MIGRATION_DATABASE_URL",
+        hide_env_values = true,
+        requires = "database_url"
+    )]
+    pub migration_database_url: Option<String>,
+
+    /// Where the embedded PostgreSQL keeps its data [default: /var/lib/leadvault for root, else
+    /// ~/.local/share/leadvault].
+    #[arg(long, env = "LEADVAULT_DATA_DIR", conflicts_with = "database_url")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// How the service runs.
+#[derive(Args, Clone, Debug)]
+pub struct ServiceSettings {
+    /// The address that gRPC listens on; port 0 takes a free one. There is no authentication yet: keep it
+    /// on loopback.
+    #[arg(long, env = "LEADVAULT_LISTEN", default_value = "127.0.0.1:50051")]
+    pub listen: SocketAddr,
+
+    /// How many database connections are kept at the most.
+    #[arg(long, env = "LEADVAULT_POOL_SIZE", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    pub pool_size: u32,
+
+    /// How long a call waits for a free connection, in seconds.
+    #[arg(long, env = "LEADVAULT_POOL_TIMEOUT_SECONDS", default_value = "5", value_parser = seconds)]
+    pub pool_timeout: Duration,
+
+    /// How long a bulk stream may be silent while nothing of it waits for an ack, in seconds.
+    #[arg(long, env = "LEADVAULT_STREAM_IDLE_TIMEOUT_SECONDS", default_value = "60", value_parser = seconds)]
+    pub stream_idle_timeout: Duration,
+
+    /// Limits of requests.
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// Limits of requests; an error that names one names its flag.
+#[derive(Args, Clone, Debug)]
+pub struct Limits {
+    /// The most rows of one `IngestRows` call.
+    #[arg(long, env = "LEADVAULT_MAX_INGEST_ROWS", default_value_t = 1_000)]
+    pub max_ingest_rows: usize,
+
+    /// The most rows of one `rows` message of `BulkIngest`.
+    #[arg(long, env = "LEADVAULT_MAX_FRAME_ROWS", default_value_t = 10_000)]
+    pub max_frame_rows: usize,
+
+    /// The most bytes of rows in one message.
+    #[arg(long, env = "LEADVAULT_MAX_FRAME_BYTES", default_value_t = 8 * 1024 * 1024)]
+    pub max_frame_bytes: usize,
+
+    /// The largest row, in bytes.
+    #[arg(long, env = "LEADVAULT_MAX_ROW_BYTES", default_value_t = 256 * 1024)]
+    pub max_row_bytes: usize,
+
+    /// How deep a row's arrays and objects may nest.
+    #[arg(long, env = "LEADVAULT_MAX_DEPTH", default_value_t = 64)]
+    pub max_depth: usize,
+}
+
+impl Limits {
+    /// The limits of one row.
+    pub fn row(&self) -> RowLimits {
+        RowLimits {
+            max_row_bytes: self.max_row_bytes,
+            max_depth: self.max_depth,
+        }
+    }
+
+    /// The largest message that is decoded at all. tonic answers a larger one with a bare `OUT_OF_RANGE`, so
+    /// it is well above the frame limit, whose error says more.
+    pub fn max_message_bytes(&self) -> usize {
+        self.max_frame_bytes * 2
+    }
+}
+
+/// What the log holds.
+#[derive(Args, Clone, Debug)]
+pub struct LogSettings {
+    /// What is logged: a level, or filters such as `leadvault=debug,tower=info`.
+    #[arg(long, env = "LEADVAULT_LOG", default_value = "info", global = true)]
+    pub log: String,
+
+    /// Log JSON lines.
+    #[arg(long, env = "LEADVAULT_LOG_JSON", global = true)]
+    pub log_json: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|seconds: f64| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "must be a number of seconds above 0".to_owned())
+}

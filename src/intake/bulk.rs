@@ -1,0 +1,388 @@
+//! Drives one bulk stream: reads and validates frame N+1 while the database stores frame N.
+//!
+//! Two tasks a stream, with a channel of one job between them: the reader turns messages into jobs, the
+//! writer does them in order and answers. So at most three frames are in memory, acks come in order, and an
+//! error comes after the acks of what was stored before it. Both tasks are the server's, not the call's: a
+//! client that vanishes cannot cut a transaction.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, time::Instant};
+use tonic::{Status, Streaming};
+
+use super::{
+    chunk::{Chunk, SentRow, split_ndjson},
+    convert,
+    repository::{self, NewBatch, OpenedLane},
+    service::Shared,
+    stream::{Split, Stream},
+};
+use crate::{
+    domain::{Actor, Fate, Tally},
+    proto::intake::v1::{
+        BulkIngestRequest, BulkIngestResponse, Rejection, bulk_ingest_request as request,
+        bulk_ingest_response as response,
+    },
+    rpc::{Error, to_timestamp},
+};
+
+/// The most rejections that an ack holds; the rest are found by `ListRejectedRows`.
+const MAX_ACK_REJECTIONS: usize = 1_000;
+
+/// What goes back to the client.
+pub(super) type Answers = mpsc::Sender<Result<BulkIngestResponse, Status>>;
+
+/// What the writer is to do next.
+enum Job {
+    /// Store the new rows of a frame and ack all of them.
+    Store(Split, Chunk),
+    /// Finish the lane.
+    Finish(i64),
+    /// Tell the client why its stream ends.
+    Refuse(Error),
+}
+
+/// A lane that is open to this stream.
+struct OpenLane {
+    batch: NewBatch,
+    lane: i32,
+    opened: OpenedLane,
+    actor: Actor,
+}
+
+/// Serves a stream to its end.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    actor: Actor,
+    inbound: Streaming<BulkIngestRequest>,
+    answers: Answers,
+) {
+    let mut reader = Reader {
+        stream: Stream::new(),
+        unacked: Unacked::default(),
+        inbound,
+        shared,
+    };
+    let open = match reader.open(actor).await {
+        Ok(open) => open,
+        Err(error) => {
+            // A client that is gone needs no answer.
+            let _ = answers.send(Err(error.into())).await;
+            return;
+        }
+    };
+    let (jobs, queue) = mpsc::channel(1);
+    let writer = Writer {
+        shared: Arc::clone(&reader.shared),
+        unacked: reader.unacked.clone(),
+        open,
+        answers,
+    };
+    tokio::join!(reader.read(jobs), writer.write(queue));
+}
+
+/// How many jobs wait for their answer: while there are any, the client may be silent.
+#[derive(Clone, Default)]
+struct Unacked(Arc<AtomicUsize>);
+
+struct Reader {
+    shared: Arc<Shared>,
+    stream: Stream,
+    unacked: Unacked,
+    inbound: Streaming<BulkIngestRequest>,
+}
+
+impl Reader {
+    /// Waits for `open` and opens the lane.
+    async fn open(&mut self, actor: Actor) -> Result<OpenLane, Error> {
+        let open = match self.next().await? {
+            Some(request::Message::Open(open)) => open,
+            Some(_) => return Err(Error::StreamOrder("a stream begins with open")),
+            None => return Err(self.stream.end().err().unwrap_or(Error::ShuttingDown)),
+        };
+        self.stream.open()?;
+        let (batch, lane) = convert::open(open)?;
+        let mut connection = self.shared.connection().await?;
+        let outcome = repository::open_lane(&mut connection, &batch, lane, &actor).await?;
+        let opened = convert::lane_result(outcome, &batch, lane)?;
+        self.stream.opened(lane, opened.next_offset, opened.finished);
+        Ok(OpenLane {
+            batch,
+            lane,
+            opened,
+            actor,
+        })
+    }
+
+    /// Turns messages into jobs until the stream ends, one way or another.
+    async fn read(mut self, jobs: mpsc::Sender<Job>) {
+        loop {
+            let job = match self.next_job().await {
+                Ok(Some(job)) => job,
+                Ok(None) => return,
+                Err(error) => Job::Refuse(error),
+            };
+            let last = matches!(job, Job::Refuse(_));
+            self.unacked.0.fetch_add(1, Ordering::Relaxed);
+            // The writer stops when the client is gone or the lane is lost.
+            if jobs.send(job).await.is_err() || last {
+                return;
+            }
+        }
+    }
+
+    async fn next_job(&mut self) -> Result<Option<Job>, Error> {
+        match self.next().await? {
+            None => self.stream.end().map(|()| None),
+            Some(request::Message::Open(_)) => {
+                self.stream.open()?;
+                Err(Error::internal("a second open passed the state machine"))
+            }
+            Some(request::Message::Finish(finish)) => {
+                self.stream.finish(finish.row_count)?;
+                Ok(Some(Job::Finish(finish.row_count)))
+            }
+            Some(request::Message::Rows(rows)) => self.rows(rows).await.map(Some),
+        }
+    }
+
+    async fn rows(&mut self, rows: request::Rows) -> Result<Job, Error> {
+        let offset = rows.offset;
+        let limits = self.shared.limits.clone();
+        let mut sent = sent_rows(rows, limits.max_frame_rows, limits.max_frame_bytes)?;
+        let split = self.stream.rows(offset, sent.len())?;
+        let fresh = sent.split_off(split.replayed);
+        let row_limits = limits.row();
+        let chunk = tokio::task::spawn_blocking(move || Chunk::validate(fresh, &row_limits))
+            .await
+            .map_err(Error::internal)?;
+        Ok(Job::Store(split, chunk))
+    }
+
+    /// The next message; `None` at the end of the client's side.
+    async fn next(&mut self) -> Result<Option<request::Message>, Error> {
+        let shutdown = self.shared.shutdown.clone();
+        let idle = self.shared.stream_idle_timeout;
+        let mut deadline = Instant::now() + idle;
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Err(Error::ShuttingDown),
+                message = self.inbound.message() => return match message {
+                    Ok(None) => Ok(None),
+                    Ok(Some(BulkIngestRequest { message: Some(message) })) => Ok(Some(message)),
+                    Ok(Some(BulkIngestRequest { message: None })) => Err(Error::StreamOrder(
+                        "a message is one of open, rows and finish; this one is none of them")),
+                    // The connection broke: as good as the end, and the state machine knows what it means.
+                    Err(status) => {
+                        tracing::debug!(code = ?status.code(), "bulk stream broke");
+                        Ok(None)
+                    }
+                },
+                () = tokio::time::sleep_until(deadline) => {
+                    if self.unacked.0.load(Ordering::Relaxed) == 0 {
+                        return Err(Error::StreamIdle(idle.as_secs()));
+                    }
+                    deadline = Instant::now() + idle.min(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+}
+
+/// The rows of a message, within its limits.
+fn sent_rows(
+    rows: request::Rows,
+    max_rows: usize,
+    max_bytes: usize,
+) -> Result<Vec<SentRow>, Error> {
+    if !rows.rows.is_empty() && !rows.ndjson.is_empty() {
+        return Err(Error::invalid("rows", "give either rows or ndjson, not both"));
+    }
+    let lines = memchr::memchr_iter(b'\n', &rows.ndjson).count()
+        + usize::from(!rows.ndjson.is_empty() && !rows.ndjson.ends_with(b"\n"));
+    let bytes = rows.ndjson.len() + rows.rows.iter().map(row_bytes).sum::<usize>();
+    within("rows", rows.rows.len() + lines, max_rows, "max-frame-rows")?;
+    within("bytes of rows", bytes, max_bytes, "max-frame-bytes")?;
+    if lines > 0 {
+        return Ok(split_ndjson(&rows.ndjson).map(SentRow::Json).collect());
+    }
+    rows.rows.into_iter().map(convert::sent_row).collect()
+}
+
+fn row_bytes(row: &request::Row) -> usize {
+    match &row.row {
+        Some(request::row::Row::Json(text)) => text.len(),
+        Some(request::row::Row::Oversize(row)) => row.head.len(),
+        Some(request::row::Row::Unreadable(row)) => row.original.len(),
+        None => 0,
+    }
+}
+
+/// Refuses what is past a limit.
+pub(super) fn within(
+    what: &'static str,
+    actual: usize,
+    limit: usize,
+    setting: &'static str,
+) -> Result<(), Error> {
+    if actual <= limit {
+        return Ok(());
+    }
+    Err(Error::LimitExceeded {
+        what,
+        limit,
+        actual,
+        setting,
+    })
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    unacked: Unacked,
+    open: OpenLane,
+    answers: Answers,
+}
+
+impl Writer {
+    /// Does jobs in order until there are no more, the client is gone, or one fails.
+    async fn write(self, mut jobs: mpsc::Receiver<Job>) {
+        let opened = response::Message::Opened(response::Opened {
+            next_offset: self.open.opened.next_offset,
+            finished: self.open.opened.finished,
+        });
+        let mut sent = self.answer(Ok(opened)).await;
+        while sent && let Some(job) = jobs.recv().await {
+            let result = self.act(job).await;
+            let failed = result.is_err();
+            sent = self.answer(result).await && !failed;
+            self.unacked.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Says whether the client is still there.
+    async fn answer(&self, result: Result<response::Message, Error>) -> bool {
+        let message = result
+            .map(|message| BulkIngestResponse {
+                message: Some(message),
+            })
+            .map_err(Status::from);
+        self.answers.send(message).await.is_ok()
+    }
+
+    async fn act(&self, job: Job) -> Result<response::Message, Error> {
+        match job {
+            Job::Store(split, chunk) => self.store(split, chunk).await.map(response::Message::Ack),
+            Job::Finish(row_count) => self.finish(row_count).await.map(response::Message::Summary),
+            Job::Refuse(error) => Err(error),
+        }
+    }
+
+    async fn store(&self, split: Split, chunk: Chunk) -> Result<response::Ack, Error> {
+        let (mut fates, mut rejections) = self.replay(split).await?;
+        let next_offset = split.fresh_offset() + i64::try_from(split.fresh).map_err(Error::internal)?;
+        if split.fresh > 0 {
+            let room = MAX_ACK_REJECTIONS.saturating_sub(rejections.len());
+            rejections.extend(chunk.rejected.iter().take(room).map(|row| {
+                let offset = split.fresh_offset() + i64::from(row.position);
+                convert::rejection(offset, row.rejection.clone())
+            }));
+            fates.extend(self.store_fresh(split.fresh_offset(), chunk).await?);
+        }
+        Ok(ack(split, next_offset, fates, rejections))
+    }
+
+    async fn store_fresh(&self, offset: i64, chunk: Chunk) -> Result<Vec<Fate>, Error> {
+        let OpenLane {
+            batch,
+            lane,
+            opened,
+            actor,
+        } = &self.open;
+        let mut connection = self.shared.connection().await?;
+        let outcome = repository::ingest_chunk(
+            &mut connection,
+            &batch.batch_id,
+            *lane,
+            opened.writer,
+            offset,
+            chunk,
+            actor,
+        )
+        .await?;
+        Ok(convert::lane_result(outcome, batch, *lane)?.fates)
+    }
+
+    /// What the replayed rows were answered the first time.
+    async fn replay(&self, split: Split) -> Result<(Vec<Fate>, Vec<Rejection>), Error> {
+        if split.replayed == 0 {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let (batch_id, lane) = (&self.open.batch.batch_id, self.open.lane);
+        let mut connection = self.shared.connection().await?;
+        let fates =
+            repository::replay(&mut connection, batch_id, lane, split.offset, split.replayed)
+                .await?;
+        let rejected = repository::get_rejected(
+            &mut connection,
+            batch_id,
+            lane,
+            split.offset..split.fresh_offset(),
+            i64::try_from(MAX_ACK_REJECTIONS).map_err(Error::internal)?,
+        )
+        .await?;
+        let rejections = rejected.iter().map(convert::stored_rejection).collect();
+        Ok((fates, rejections))
+    }
+
+    async fn finish(&self, row_count: i64) -> Result<response::Summary, Error> {
+        let OpenLane {
+            batch,
+            lane,
+            opened,
+            actor,
+        } = &self.open;
+        let mut connection = self.shared.connection().await?;
+        let outcome = repository::finish_lane(
+            &mut connection,
+            &batch.batch_id,
+            *lane,
+            opened.writer,
+            row_count,
+            actor,
+        )
+        .await?;
+        let finished = convert::lane_result(outcome, batch, *lane)?;
+        Ok(response::Summary {
+            tally: Some(convert::tally(finished.tally)),
+            finish_time: Some(to_timestamp(finished.finished_at)),
+        })
+    }
+}
+
+fn ack(
+    split: Split,
+    next_offset: i64,
+    fates: Vec<Fate>,
+    rejections: Vec<Rejection>,
+) -> response::Ack {
+    // Frames have at most some thousand rows.
+    let count = |rows: i64| i32::try_from(rows).unwrap_or(i32::MAX);
+    let tally = Tally::of(fates);
+    response::Ack {
+        offset: split.offset,
+        row_count: count(tally.received()),
+        next_offset,
+        accepted: count(tally.accepted),
+        duplicate: count(tally.duplicate),
+        rejected: count(tally.rejected),
+        rejections,
+        replayed: i32::try_from(split.replayed).unwrap_or(i32::MAX),
+    }
+}

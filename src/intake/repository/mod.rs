@@ -1,0 +1,58 @@
+//! Every query of the room. No proto here.
+//!
+//! Writes are calls of the functions in `migrations/functions/intake.sql`, whose outcomes come back as
+//! values; reads are one statement each. Statements are text, since a person who wonders what the service
+//! asks should be able to paste it into psql.
+
+mod audit;
+mod batches;
+mod ingest;
+mod json_text;
+mod loads;
+mod rejected;
+mod trace;
+
+pub(super) use audit::{AuditEntry, AuditFilter, list_audit_log};
+pub(super) use batches::{Batch, BatchFilter, BatchKey, Lane, abandon_batch, get_batch, list_batches};
+pub(super) use ingest::{
+    Appended, Finished, LaneOutcome, NewBatch, OpenedLane, Stored, append_rows, finish_lane,
+    ingest_chunk, open_lane, replay,
+};
+pub(super) use loads::{
+    FailedLoads, LoadFilter, RawLoad, Retried, failed_loads, get_load, list_loads,
+    retry_failed_loads,
+};
+pub(super) use rejected::{RejectedFilter, StoredRejection, get_rejected, list_rejected};
+pub(super) use trace::{Contact, Person, RowIdentity, find_row, follow_email};
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Oldest first.
+    OldestFirst,
+    /// Newest first.
+    NewestFirst,
+}
+
+impl Order {
+    /// Fills a statement's `{after}` (the comparison that goes on) and `{direction}`.
+    fn fill(self, statement: &str) -> String {
+        let (after, direction) = match self {
+            Self::OldestFirst => (">", "ASC"),
+            Self::NewestFirst => ("<", "DESC"),
+        };
+        statement
+            .replace("{after}", after)
+            .replace("{direction}", direction)
+    }
+}
+
+/// Cuts a page: statements ask for one row more than the page may hold, and mark with `found` how many
+/// there were before they cut by bytes.
+fn page<Item>(mut items: Vec<Item>, found: Option<i64>, size: i64) -> crate::rpc::Page<Item> {
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    let found = found.and_then(|found| usize::try_from(found).ok());
+    let more = found.is_some_and(|found| found > items.len().min(size));
+    items.truncate(size);
+    crate::rpc::Page { items, more }
+}

@@ -1,0 +1,522 @@
+//! The tonic service: parse, call, convert. No SQL here.
+
+use std::{sync::Arc, time::Duration};
+
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    bulk::{self, within},
+    chunk::{Chunk, SentRow},
+    convert,
+    repository::{
+        self, Appended, AuditFilter, BatchFilter, BatchKey, LoadFilter, NewBatch, RejectedFilter,
+        RowIdentity,
+    },
+};
+use crate::{
+    config::Limits,
+    db::{Pool, PooledConnection},
+    domain::{Actor, BatchId, Email, Fate, Tally},
+    proto::intake::v1::{self as pb, intake_service_server::IntakeService},
+    rpc::{Answers, Begun, Error, PageRequest, actor, from_timestamp},
+};
+
+/// How many answers wait for a client that reads slowly, before the stream's writer waits too.
+const ANSWER_BUFFER: usize = 4;
+/// The longest reason that a caller gives for the audit trail, in bytes.
+const MAX_REASON_BYTES: usize = 1_000;
+
+/// What the calls and streams of the room share.
+pub(super) struct Shared {
+    pool: Pool,
+    pub(super) limits: Limits,
+    pub(super) stream_idle_timeout: Duration,
+    pub(super) shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Shared {
+    pub(super) async fn connection(&self) -> Result<PooledConnection<'static>, Error> {
+        Ok(self.pool.get_owned().await?)
+    }
+}
+
+/// The Intake service.
+#[derive(Clone)]
+pub struct Intake(Arc<Shared>);
+
+impl Intake {
+    /// A service over a pool. Streams end when `shutdown` is cancelled; `tasks` knows when they have.
+    pub fn new(
+        pool: Pool,
+        limits: Limits,
+        stream_idle_timeout: Duration,
+        shutdown: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            pool,
+            limits,
+            stream_idle_timeout,
+            shutdown,
+            tasks,
+        }))
+    }
+
+    /// Runs a write in a task of its own, so that a caller who goes away cannot cut its transaction.
+    async fn uncut<T: Send + 'static>(
+        &self,
+        write: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.0.tasks.spawn(write).await.map_err(Error::internal)?
+    }
+}
+
+#[tonic::async_trait]
+impl IntakeService for Intake {
+    type BulkIngestStream = ReceiverStream<Result<pb::BulkIngestResponse, Status>>;
+
+    async fn ingest_rows(
+        &self,
+        request: Request<pb::IngestRowsRequest>,
+    ) -> Result<Response<pb::IngestRowsResponse>, Status> {
+        let actor = actor(&request);
+        let request = request.into_inner();
+        let call = IngestCall::parse(request, &self.0.limits)?;
+        let connection = self.0.connection().await?;
+        Ok(Response::new(self.uncut(call.run(connection, actor)).await?))
+    }
+
+    async fn bulk_ingest(
+        &self,
+        request: Request<Streaming<pb::BulkIngestRequest>>,
+    ) -> Result<Response<Self::BulkIngestStream>, Status> {
+        let actor = actor(&request);
+        let (answers, stream) = mpsc::channel(ANSWER_BUFFER);
+        let shared = Arc::clone(&self.0);
+        self.0
+            .tasks
+            .spawn(bulk::serve(shared, actor, request.into_inner(), answers));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn get_batch(
+        &self,
+        request: Request<pb::GetBatchRequest>,
+    ) -> Result<Response<pb::GetBatchResponse>, Status> {
+        let batch_id = convert::batch_id(&request.into_inner().batch_id)?;
+        let batch = self.batch(&batch_id).await?;
+        Ok(Response::new(pb::GetBatchResponse { batch: Some(batch) }))
+    }
+
+    async fn list_batches(
+        &self,
+        request: Request<pb::ListBatchesRequest>,
+    ) -> Result<Response<pb::ListBatchesResponse>, Status> {
+        let mut request = request.into_inner();
+        let (size, token) = (request.page_size, std::mem::take(&mut request.page_token));
+        request.page_size = 0;
+        let paging = PageRequest::parse("ListBatches", &request, size, &token)?;
+        let filter = BatchFilter {
+            source: convert::optional(&request.source, convert::source)?,
+            state: convert::batch_state(request.state)?,
+            order: convert::order(request.order_by)?,
+        };
+        let mut connection = self.0.connection().await?;
+        let page = repository::list_batches(&mut connection, &filter, &paging).await?;
+        let last = page.items.last().filter(|_| page.more).map(BatchKey::of);
+        Ok(Response::new(pb::ListBatchesResponse {
+            next_page_token: next_page_token(&paging, last)?,
+            batches: page
+                .items
+                .into_iter()
+                .map(|batch| convert::batch(batch, Vec::new()))
+                .collect(),
+        }))
+    }
+
+    async fn get_raw_load(
+        &self,
+        request: Request<pb::GetRawLoadRequest>,
+    ) -> Result<Response<pb::GetRawLoadResponse>, Status> {
+        let load_id = request.into_inner().load_id;
+        let mut connection = self.0.connection().await?;
+        let load = repository::get_load(&mut connection, load_id)
+            .await?
+            .ok_or_else(|| not_found("load", load_id))?;
+        Ok(Response::new(pb::GetRawLoadResponse {
+            load: Some(convert::raw_load(load)),
+        }))
+    }
+
+    async fn list_raw_loads(
+        &self,
+        request: Request<pb::ListRawLoadsRequest>,
+    ) -> Result<Response<pb::ListRawLoadsResponse>, Status> {
+        let mut request = request.into_inner();
+        let (size, token) = (request.page_size, std::mem::take(&mut request.page_token));
+        request.page_size = 0;
+        let paging = PageRequest::parse("ListRawLoads", &request, size, &token)?;
+        let filter = LoadFilter {
+            batch_id: convert::optional(&request.batch_id, convert::batch_id)?,
+            source: convert::optional(&request.source, convert::source)?,
+            status: convert::load_status(request.status)?,
+            email: convert::optional(&request.email, |email| {
+                Email::parse(email).map_err(|error| Error::invalid("email", error))
+            })?,
+            created_from: from_timestamp("created_from", request.created_from)?,
+            created_before: from_timestamp("created_before", request.created_before)?,
+            order: convert::order(request.order_by)?,
+        };
+        let mut connection = self.0.connection().await?;
+        let page = repository::list_loads(&mut connection, &filter, &paging).await?;
+        let last = page.items.last().filter(|_| page.more);
+        Ok(Response::new(pb::ListRawLoadsResponse {
+            next_page_token: next_page_token(&paging, last.map(|load| load.load_id))?,
+            loads: page.items.into_iter().map(convert::raw_load).collect(),
+        }))
+    }
+
+    async fn list_rejected_rows(
+        &self,
+        request: Request<pb::ListRejectedRowsRequest>,
+    ) -> Result<Response<pb::ListRejectedRowsResponse>, Status> {
+        let mut request = request.into_inner();
+        let (size, token) = (request.page_size, std::mem::take(&mut request.page_token));
+        request.page_size = 0;
+        let paging = PageRequest::parse("ListRejectedRows", &request, size, &token)?;
+        let filter = RejectedFilter {
+            batch_id: convert::optional(&request.batch_id, convert::batch_id)?,
+            reason: convert::rejection_reason(request.reason)?,
+            order: convert::order(request.order_by)?,
+        };
+        let mut connection = self.0.connection().await?;
+        let page = repository::list_rejected(&mut connection, &filter, &paging).await?;
+        let last = page.items.last().filter(|_| page.more);
+        Ok(Response::new(pb::ListRejectedRowsResponse {
+            next_page_token: next_page_token(&paging, last.map(|row| row.rejected_id))?,
+            rows: page.items.into_iter().map(convert::rejected_row).collect(),
+        }))
+    }
+
+    async fn trace_row(
+        &self,
+        request: Request<pb::TraceRowRequest>,
+    ) -> Result<Response<pb::TraceRowResponse>, Status> {
+        let mut connection = self.0.connection().await?;
+        let row = match request.into_inner().key {
+            Some(pb::trace_row_request::Key::Row(row)) => convert::row_identity(&row)?,
+            Some(pb::trace_row_request::Key::LoadId(load_id)) => {
+                identity_of(&mut connection, load_id).await?
+            }
+            None => return Err(Error::invalid("key", "give either row or load_id").into()),
+        };
+        Ok(Response::new(trace(&mut connection, row).await?))
+    }
+
+    async fn abandon_batch(
+        &self,
+        request: Request<pb::AbandonBatchRequest>,
+    ) -> Result<Response<pb::AbandonBatchResponse>, Status> {
+        let actor = actor(&request);
+        let request = request.into_inner();
+        let batch_id = convert::batch_id(&request.batch_id)?;
+        within(
+            "bytes of reason",
+            request.reason.len(),
+            MAX_REASON_BYTES,
+            "none",
+        )?;
+        let reason = convert::storable(&request.reason, MAX_REASON_BYTES);
+        let mut connection = self.0.connection().await?;
+        repository::abandon_batch(&mut connection, &batch_id, &reason, &actor).await?;
+        drop(connection);
+        let batch = self.batch(&batch_id).await?;
+        Ok(Response::new(pb::AbandonBatchResponse {
+            batch: Some(batch),
+        }))
+    }
+
+    async fn retry_failed_loads(
+        &self,
+        request: Request<pb::RetryFailedLoadsRequest>,
+    ) -> Result<Response<pb::RetryFailedLoadsResponse>, Status> {
+        let actor = actor(&request);
+        let request = request.into_inner();
+        let mut connection = self.0.connection().await?;
+        let (load_ids, next_page_token) = self.loads_to_retry(&mut connection, request).await?;
+        let outcomes = repository::retry_failed_loads(&mut connection, &load_ids, &actor).await?;
+        let retried = outcomes.iter().filter(|outcome| outcome.outcome == "retried");
+        Ok(Response::new(pb::RetryFailedLoadsResponse {
+            retried_count: i64::try_from(retried.count()).map_err(Error::internal)?,
+            outcomes: outcomes.iter().map(convert::retried).collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn list_audit_log(
+        &self,
+        request: Request<pb::ListAuditLogRequest>,
+    ) -> Result<Response<pb::ListAuditLogResponse>, Status> {
+        let mut request = request.into_inner();
+        let (size, token) = (request.page_size, std::mem::take(&mut request.page_token));
+        request.page_size = 0;
+        let paging = PageRequest::parse("ListAuditLog", &request, size, &token)?;
+        let filter = AuditFilter {
+            action: convert::optional(&request.action, convert::action)?,
+            load_id: (request.load_id != 0).then_some(request.load_id),
+            contact_id: (request.contact_id != 0).then_some(request.contact_id),
+            from: from_timestamp("from", request.from)?,
+            before: from_timestamp("before", request.before)?,
+            order: convert::order(request.order_by)?,
+        };
+        let mut connection = self.0.connection().await?;
+        let page = repository::list_audit_log(&mut connection, &filter, &paging).await?;
+        let last = page.items.last().filter(|_| page.more);
+        Ok(Response::new(pb::ListAuditLogResponse {
+            next_page_token: next_page_token(&paging, last.map(|entry| entry.log_id))?,
+            entries: page.items.into_iter().map(convert::audit_entry).collect(),
+        }))
+    }
+}
+
+impl Intake {
+    async fn batch(&self, batch_id: &BatchId) -> Result<pb::Batch, Error> {
+        let mut connection = self.0.connection().await?;
+        let (batch, lanes) = repository::get_batch(&mut connection, batch_id)
+            .await?
+            .ok_or_else(|| not_found("batch", batch_id))?;
+        Ok(convert::batch(batch, lanes))
+    }
+
+    /// The loads that a request names, or the next failed ones of its batch and the token for those after.
+    async fn loads_to_retry(
+        &self,
+        connection: &mut PooledConnection<'_>,
+        mut request: pb::RetryFailedLoadsRequest,
+    ) -> Result<(Vec<i64>, String), Error> {
+        match (request.load_ids.is_empty(), request.batch_id.is_empty()) {
+            (true, true) => Err(Error::invalid("load_ids", "give load_ids or batch_id")),
+            (false, false) => Err(Error::invalid(
+                "load_ids",
+                "give either load_ids or batch_id, not both",
+            )),
+            (false, true) => {
+                let most = self.0.limits.max_ingest_rows;
+                within("load_ids", request.load_ids.len(), most, "max-ingest-rows")?;
+                Ok((request.load_ids, String::new()))
+            }
+            (true, false) => {
+                let token = std::mem::take(&mut request.page_token);
+                let paging = PageRequest::parse("RetryFailedLoads", &request, 0, &token)?;
+                let batch_id = convert::batch_id(&request.batch_id)?;
+                let failed =
+                    repository::failed_loads(connection, &batch_id, paging.after).await?;
+                let last = failed.load_ids.last().filter(|_| failed.more).copied();
+                Ok((failed.load_ids, next_page_token(&paging, last)?))
+            }
+        }
+    }
+}
+
+fn next_page_token<Key: serde::Serialize + serde::de::DeserializeOwned>(
+    paging: &PageRequest<Key>,
+    last: Option<Key>,
+) -> Result<String, Error> {
+    last.map_or(Ok(String::new()), |key| paging.token(&key))
+}
+
+fn not_found(resource: &'static str, key: impl ToString) -> Error {
+    Error::NotFound {
+        resource,
+        key: key.to_string(),
+    }
+}
+
+/// The identity of a load's row, as its metadata keeps it.
+async fn identity_of(
+    connection: &mut PooledConnection<'_>,
+    load_id: i64,
+) -> Result<RowIdentity, Error> {
+    let load = repository::get_load(connection, load_id)
+        .await?
+        .ok_or_else(|| not_found("load", load_id))?;
+    let (Some(lane), Some(offset)) = (load.lane, load.row_offset) else {
+        return Err(not_found("row of load", load_id));
+    };
+    Ok(RowIdentity {
+        batch_id: BatchId::parse(&load.batch_id).map_err(Error::internal)?,
+        lane,
+        offset,
+    })
+}
+
+async fn trace(
+    connection: &mut PooledConnection<'_>,
+    row: RowIdentity,
+) -> Result<pb::TraceRowResponse, Error> {
+    let (fate, load) = repository::find_row(connection, &row)
+        .await?
+        .ok_or_else(|| {
+            not_found("row", format!("{} of lane {} of batch {}", row.offset, row.lane, row.batch_id))
+        })?;
+    let mut response = pb::TraceRowResponse {
+        fate: convert::fate(fate).into(),
+        ..Default::default()
+    };
+    if let Some(email) = load.as_ref().and_then(|load| load.email.as_deref()) {
+        let followed = repository::follow_email(connection, email).await?;
+        let own = load.as_ref().map(|load| load.load_id);
+        response.claim_load_id = followed
+            .claim_load_id
+            .filter(|claim| Some(*claim) != own)
+            .unwrap_or_default();
+        response.contact = followed.contact().map(convert::contact);
+        response.person = followed.person().map(convert::person);
+    }
+    if fate == Fate::Rejected {
+        let offsets = row.offset..row.offset + 1;
+        let rejected =
+            repository::get_rejected(connection, &row.batch_id, row.lane, offsets, 1).await?;
+        response.rejected_row = rejected.into_iter().next().map(convert::rejected_row);
+    }
+    response.load = load.map(convert::raw_load);
+    response.row = Some(convert::identity(row));
+    Ok(response)
+}
+
+/// One call of `IngestRows`, parsed.
+struct IngestCall {
+    request: pb::IngestRowsRequest,
+    batch: NewBatch,
+    chunk: Chunk,
+}
+
+/// Why an ingest transaction ends without a commit.
+enum Uncommitted {
+    /// It was only to validate: this is what would have happened.
+    Preview(pb::IngestRowsResponse),
+    /// It failed.
+    Failed(Error),
+}
+
+impl From<diesel::result::Error> for Uncommitted {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<Error> for Uncommitted {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl IngestCall {
+    fn parse(request: pb::IngestRowsRequest, limits: &Limits) -> Result<Self, Error> {
+        let row_count = request.rows.len() + request.json_rows.len();
+        if row_count == 0 {
+            return Err(Error::invalid("rows", "give rows or json_rows"));
+        }
+        if !request.rows.is_empty() && !request.json_rows.is_empty() {
+            return Err(Error::invalid("rows", "give either rows or json_rows, not both"));
+        }
+        within("rows", row_count, limits.max_ingest_rows, "max-ingest-rows")?;
+        within("bytes of rows", request.encoded_len(), limits.max_frame_bytes, "max-frame-bytes")?;
+        let batch = NewBatch {
+            batch_id: convert::optional(&request.batch_id, convert::batch_id)?
+                .unwrap_or_else(BatchId::generate),
+            source: convert::source(&request.source)?,
+            lane_count: None,
+            metadata: None,
+            on_duplicate: convert::duplicate_policy(request.on_duplicate)?,
+        };
+        let json = request.json_rows.iter().cloned().map(SentRow::Json);
+        let structs = request.rows.iter().cloned().map(convert::struct_row);
+        let chunk = Chunk::validate(structs.chain(json).collect(), &limits.row());
+        Ok(Self {
+            request,
+            batch,
+            chunk,
+        })
+    }
+
+    /// Stores the rows and the answer in one transaction, or only says what would happen.
+    async fn run(
+        self,
+        mut connection: PooledConnection<'static>,
+        actor: Actor,
+    ) -> Result<pb::IngestRowsResponse, Error> {
+        use diesel_async::AsyncConnection as _;
+        let result = connection
+            .transaction(async |connection| self.in_txn(connection, &actor).await)
+            .await;
+        match result {
+            Ok(response) | Err(Uncommitted::Preview(response)) => Ok(response),
+            Err(Uncommitted::Failed(error)) => Err(error),
+        }
+    }
+
+    async fn in_txn(
+        self,
+        connection: &mut diesel_async::AsyncPgConnection,
+        actor: &Actor,
+    ) -> Result<pb::IngestRowsResponse, Uncommitted> {
+        let answers = Answers::parse(actor, "IngestRows", &self.request.request_id, &self.request)?;
+        if let Some(answers) = &answers
+            && let Begun::Answered(response) = answers.begin(connection).await?
+        {
+            return Ok(response);
+        }
+        let rejected = self.chunk.rejected.clone();
+        let outcome =
+            repository::append_rows(connection, &self.batch, self.chunk, actor).await?;
+        let appended = convert::lane_result(outcome, &self.batch, -1)?;
+        let validate_only = self.request.validate_only;
+        let response = respond(&self.batch, appended, rejected, validate_only);
+        if validate_only {
+            return Err(Uncommitted::Preview(response));
+        }
+        if let Some(answers) = &answers {
+            answers.keep(connection, &response).await?;
+        }
+        Ok(response)
+    }
+}
+
+fn respond(
+    batch: &NewBatch,
+    appended: Appended,
+    rejected: Vec<super::chunk::RejectedRow>,
+    validate_only: bool,
+) -> pb::IngestRowsResponse {
+    let mut load_ids = appended.load_ids.into_iter();
+    let mut rejected = rejected.into_iter();
+    let tally = Tally::of(appended.fates.iter().copied());
+    let outcomes = appended.fates.into_iter().zip(appended.first_offset..);
+    let outcomes = outcomes.map(|(fate, offset)| match fate {
+        Fate::Rejected => pb::RowOutcome {
+            fate: convert::fate(fate).into(),
+            rejection: rejected
+                .next()
+                .map(|row| convert::rejection(offset, row.rejection)),
+            ..Default::default()
+        },
+        Fate::Accepted | Fate::Duplicate => pb::RowOutcome {
+            fate: convert::fate(fate).into(),
+            // What was only validated has no load that could be looked up.
+            load_id: load_ids.next().filter(|_| !validate_only).unwrap_or_default(),
+            ..Default::default()
+        },
+    });
+    pb::IngestRowsResponse {
+        batch_id: batch.batch_id.to_string(),
+        first_offset: appended.first_offset,
+        outcomes: outcomes.collect(),
+        tally: Some(convert::tally(tally)),
+    }
+}
