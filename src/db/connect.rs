@@ -1,0 +1,268 @@
+//! One connection to PostgreSQL, acting as a role.
+//!
+//! Guarantees:
+//! * With a role, the connection acts as it before it is handed out (law 5): it is asked for as a
+//!   startup option, which survives `RESET ALL` and `DISCARD ALL`, and then looked at, since some
+//!   poolers drop startup options without a word.
+//! * Where a pooler refuses the option (PgBouncer: "unsupported startup parameter"), `SET ROLE`
+//!   stands in. That is session state: behind a pooler in transaction mode it is not reliable, and a
+//!   warning says so once.
+//! * TLS is tried first under `sslmode=prefer`. Where it fails, plain text is used only if the
+//!   server is this machine itself (distributions ship self-signed certificates for localhost).
+
+use std::sync::Once;
+use std::time::Duration;
+
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{ChannelBinding, SslMode};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Connection, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::error::{Error, describe};
+use super::tls;
+use super::url::DatabaseUrl;
+
+/// A server that takes the socket and then says nothing must not hold a caller for ever. Generous,
+/// since a serverless database may have to wake up first.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+
+type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+type Link = (Client, Connection<Socket, Stream>);
+
+/// Connects for diesel, acting as `role` where one is given.
+///
+/// # Errors
+/// [`Error::Connect`] with a hint where one is known, [`Error::RoleMissing`] or
+/// [`Error::RoleNotGranted`] where the role is the trouble, [`Error::Tls`] where certificates
+/// cannot be loaded.
+pub async fn connect(url: &DatabaseUrl, role: Option<&str>) -> Result<AsyncPgConnection, Error> {
+    let (client, connection) = open(url, role).await?;
+    let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection)
+        .await
+        .map_err(|e| failed(url, e.to_string()))?;
+    if let Some(role) = role {
+        ensure_role(&mut conn, url, role).await?;
+    }
+    Ok(conn)
+}
+
+/// A raw client for what diesel hides: error codes and positions, batches with several statements.
+/// The connection lives until the client is dropped.
+pub(crate) async fn client(url: &DatabaseUrl) -> Result<(Client, JoinHandle<()>), Error> {
+    let (client, connection) = open(url, None).await?;
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::warn!(error = %describe(&error), "a database connection ended");
+        }
+    });
+    Ok((client, driver))
+}
+
+/// Opens the connection, without the role in the startup packet where that is refused.
+async fn open(url: &DatabaseUrl, role: Option<&str>) -> Result<Link, Error> {
+    let mut config = url.config().clone();
+    if let Some(role) = role {
+        let asked = format!("-c role={}", escape_option(role));
+        config.options(match config.get_options() {
+            Some(own) => format!("{own} {asked}"),
+            None => asked,
+        });
+    }
+    match attempt(url, &config).await {
+        Err(Attempt::Failed(error)) if role.is_some() && is_option_refused(&error) => {
+            let result = attempt(url, url.config()).await;
+            result.map_err(|e| e.into_error(url, None))
+        }
+        result => result.map_err(|e| e.into_error(url, role)),
+    }
+}
+
+/// Why one attempt failed.
+enum Attempt {
+    Failed(tokio_postgres::Error),
+    TimedOut,
+    Setup(Error),
+}
+
+impl Attempt {
+    fn into_error(self, url: &DatabaseUrl, role: Option<&str>) -> Error {
+        match self {
+            Self::Failed(error) => explain(url, role, &error),
+            Self::TimedOut => failed(
+                url,
+                format!(
+                    "the server accepted the socket and then said nothing for {HANDSHAKE_TIMEOUT:?}"
+                ),
+            ),
+            Self::Setup(error) => error,
+        }
+    }
+}
+
+async fn attempt(url: &DatabaseUrl, config: &tokio_postgres::Config) -> Result<Link, Attempt> {
+    let connector = url.connector().map_err(Attempt::Setup)?;
+    let first = timed(config, connector.clone()).await;
+    let Err(Attempt::Failed(error)) = &first else {
+        return first;
+    };
+    let may_be_plain = config.get_ssl_mode() == SslMode::Prefer
+        && config.get_channel_binding() != ChannelBinding::Require
+        && url.is_loopback();
+    if !may_be_plain || tls::hint(error).is_empty() {
+        return first;
+    }
+    tracing::debug!(target = %url, "the certificate of this machine's own server is not trusted: no TLS");
+    let mut plain = config.clone();
+    plain.ssl_mode(SslMode::Disable);
+    timed(&plain, connector).await
+}
+
+async fn timed(
+    config: &tokio_postgres::Config,
+    connector: MakeRustlsConnect,
+) -> Result<Link, Attempt> {
+    // Boxed: the handshake's future is some kilobytes that every caller would carry.
+    let connecting = Box::pin(config.connect(connector));
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
+        Ok(result) => result.map_err(Attempt::Failed),
+        Err(_elapsed) => Err(Attempt::TimedOut),
+    }
+}
+
+/// PgBouncer's words; it has no SQLSTATE of its own for this.
+fn is_option_refused(error: &tokio_postgres::Error) -> bool {
+    error
+        .as_db_error()
+        .is_some_and(|db| db.message().contains("unsupported startup parameter"))
+}
+
+/// Backslash-escapes what would end an option's value.
+fn escape_option(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for c in value.chars() {
+        if c == '\\' || c.is_whitespace() {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+/// Looks at who the connection acts as, and sets it where the startup option did not arrive.
+async fn ensure_role(
+    conn: &mut AsyncPgConnection,
+    url: &DatabaseUrl,
+    role: &str,
+) -> Result<(), Error> {
+    let acting: String = diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>(
+        "current_user::text",
+    ))
+    .get_result(conn)
+    .await
+    .map_err(|e| failed(url, e.to_string()))?;
+    if acting == role {
+        return Ok(());
+    }
+    warn_of_pooler();
+    diesel::sql_query(format!("SET ROLE {}", quote_identifier(role)))
+        .execute(conn)
+        .await
+        .map_err(|e| Error::RoleNotGranted {
+            login: acting,
+            role: role.to_owned(),
+            detail: e.to_string(),
+        })?;
+    Ok(())
+}
+
+fn warn_of_pooler() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing::warn!(
+            "the server or its pooler does not take the role as a startup option, so SET ROLE is \
+             used: a pooler in transaction mode may lose it. Give the service a login that is \
+             nothing but leadvault_app, or a direct URL"
+        );
+    });
+}
+
+/// An identifier as SQL reads it back.
+pub(crate) fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn failed(url: &DatabaseUrl, detail: String) -> Error {
+    Error::Connect {
+        target: url.to_string(),
+        detail,
+        hint: String::new(),
+    }
+}
+
+/// Turns a refusal into an error with what would make it work.
+fn explain(url: &DatabaseUrl, role: Option<&str>, error: &tokio_postgres::Error) -> Error {
+    if let (Some(role), Some(db)) = (role, error.as_db_error())
+        && let Some(error) = explain_role(url, role, db)
+    {
+        return error;
+    }
+    let hint = match error.code() {
+        Some(code) => hint_of(code).to_owned(),
+        None => tls::hint(error),
+    };
+    Error::Connect {
+        target: url.to_string(),
+        detail: describe(error),
+        hint,
+    }
+}
+
+fn explain_role(
+    url: &DatabaseUrl,
+    role: &str,
+    db: &tokio_postgres::error::DbError,
+) -> Option<Error> {
+    let role = role.to_owned();
+    // Both name the parameter in their text; the code alone could be about another option.
+    if !db.message().contains("role") {
+        return None;
+    }
+    if *db.code() == SqlState::INVALID_PARAMETER_VALUE {
+        return Some(Error::RoleMissing { role });
+    }
+    (*db.code() == SqlState::INSUFFICIENT_PRIVILEGE).then(|| Error::RoleNotGranted {
+        login: url.user().unwrap_or("(the system's user)").to_owned(),
+        role,
+        detail: db.message().to_owned(),
+    })
+}
+
+fn hint_of(code: &SqlState) -> &'static str {
+    match *code {
+        SqlState::INVALID_PASSWORD => "Check user and password in the URL",
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            "Check the user, and the server's pg_hba.conf for this host"
+        }
+        SqlState::INVALID_CATALOG_NAME => "Create the database, or correct its name in the URL",
+        SqlState::TOO_MANY_CONNECTIONS => {
+            "Raise max_connections on the server, or lower the pools of the services that share it"
+        }
+        SqlState::CANNOT_CONNECT_NOW => "The server is starting or stopping; try again shortly",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn option_values_and_identifiers_cannot_break_out() {
+        assert_eq!(escape_option("leadvault_app"), "leadvault_app");
+        assert_eq!(escape_option(r"a -c b\"), r"a\ -c\ b\\");
+        assert_eq!(quote_identifier("a\"; DROP"), "\"a\"\"; DROP\"");
+    }
+}

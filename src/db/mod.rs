@@ -1,0 +1,38 @@
+//! The database floor: everything between a `DATABASE_URL`, or none, and a pooled connection.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`embedded`] | no `DATABASE_URL`: a private PostgreSQL cluster in a data folder |
+//! | [`url`] | a `DATABASE_URL`, also with what tokio-postgres does not parse |
+//! | `tls` | certificates verified against the machine's roots or a given CA file |
+//! | [`connect`] | one connection, acting as a role |
+//! | [`pool`] | many of them, handed out without a test query |
+//! | [`migrate`] | versioned migrations and the function layer |
+//! | [`error`] | the one error of this floor, written for an operator at night |
+//!
+//! Rooms get a [`Pool`] and see nothing else of this floor.
+//!
+//! Guarantees:
+//! * No error, log line or `Debug` output of this floor holds a password.
+//! * A connection that was asked for with a role acts as that role, or is not handed out (law 5).
+//! * Two processes never run one data folder, and never migrate one database at the same time.
+
+pub mod connect;
+pub mod embedded;
+pub mod error;
+pub mod migrate;
+pub mod pool;
+mod tls;
+pub mod url;
+
+pub use embedded::{Embedded, EmbeddedOptions};
+pub use error::Error;
+pub use pool::{Pool, PoolOptions, PooledConnection};
+pub use url::DatabaseUrl;
+
+/// The group role that the service acts as: it reads everything and executes the functions, and
+/// writes directly only where the reference allows it.
+pub const APP_ROLE: &str = "leadvault_app";
+
+/// The group role for people and dashboards: SELECT only.
+pub const MONITOR_ROLE: &str = "leadvault_monitor";

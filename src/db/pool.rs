@@ -1,0 +1,199 @@
+//! The pool that the rooms take their connections from.
+//!
+//! Guarantees:
+//! * No test query at check-out: that would double the round trips of a point read. A connection
+//!   whose socket is known to be dead is thrown away instead, which costs nothing and is what makes
+//!   the pool recover after PostgreSQL restarted.
+//! * Every connection acts as the role that was asked for.
+//! * [`Pool::connect`] connects once itself, so that a wrong URL is an error with its reason and
+//!   not a timeout; later the reason of failed attempts is logged and comes with the timeout.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, PoolError, PoolableConnection as _,
+    RecyclingMethod,
+};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use super::connect::connect;
+use super::error::Error;
+use super::url::DatabaseUrl;
+
+type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
+
+/// A connection on loan; it goes back when dropped. With lifetime `'static` it can move into a
+/// spawned task: see [`Pool::get_owned`].
+pub type PooledConnection<'a> = bb8::PooledConnection<'a, Manager>;
+
+/// What a pool is made of.
+#[derive(Debug, Clone)]
+pub struct PoolOptions {
+    /// The server and the login.
+    pub url: DatabaseUrl,
+    /// The role to act as; the login itself where `None`.
+    pub role: Option<String>,
+    /// The most connections at a time.
+    pub max_size: u32,
+    /// How long a caller waits for a connection.
+    pub connection_timeout: Duration,
+}
+
+impl PoolOptions {
+    /// Ten connections as [`APP_ROLE`](super::APP_ROLE), five seconds of patience.
+    #[must_use]
+    pub fn new(url: DatabaseUrl) -> Self {
+        Self {
+            url,
+            role: Some(super::APP_ROLE.to_owned()),
+            max_size: 10,
+            connection_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A pool of connections; clones share it.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    inner: bb8::Pool<Manager>,
+    max_size: u32,
+    patience: Duration,
+    last_error: LastError,
+}
+
+impl Pool {
+    /// Makes the pool and one connection in it.
+    ///
+    /// # Errors
+    /// What [`connect`] says about the first connection.
+    pub async fn connect(options: PoolOptions) -> Result<Self, Error> {
+        let first = connect(&options.url, options.role.as_deref()).await?;
+        let last_error = LastError::default();
+        let PoolOptions {
+            max_size,
+            connection_timeout: patience,
+            ..
+        } = options;
+        let inner = bb8::Pool::builder()
+            .max_size(max_size)
+            .connection_timeout(patience)
+            .error_sink(Box::new(LogSink))
+            .build_unchecked(manager(options, last_error.clone()));
+        // Full or broken cannot be yet; and if, the pool makes its own.
+        let _ = inner.add(first);
+        Ok(Self {
+            inner,
+            max_size,
+            patience,
+            last_error,
+        })
+    }
+
+    /// A connection, for as long as the pool is borrowed.
+    ///
+    /// # Errors
+    /// [`Error::PoolTimeout`].
+    pub async fn get(&self) -> Result<PooledConnection<'_>, Error> {
+        self.inner.get().await.map_err(|e| self.timeout(e))
+    }
+
+    /// A connection that may move into a spawned task, which no dropped handler can cut short.
+    ///
+    /// # Errors
+    /// [`Error::PoolTimeout`].
+    pub async fn get_owned(&self) -> Result<PooledConnection<'static>, Error> {
+        self.inner.get_owned().await.map_err(|e| self.timeout(e))
+    }
+
+    /// Connections that are open, and those of them that nobody uses; for metrics.
+    #[must_use]
+    pub fn open_and_idle(&self) -> (u32, u32) {
+        let state = self.inner.state();
+        (state.connections, state.idle_connections)
+    }
+
+    fn timeout(&self, error: bb8::RunError<PoolError>) -> Error {
+        let last_error = match error {
+            bb8::RunError::User(error) => Some(error.to_string()),
+            bb8::RunError::TimedOut => self.last_error.get(),
+        };
+        Error::PoolTimeout {
+            waited: self.patience,
+            max_size: self.max_size,
+            last_error,
+        }
+    }
+}
+
+fn manager(options: PoolOptions, last_error: LastError) -> Manager {
+    let target = options.url.to_string();
+    let options = Arc::new(options);
+    let mut config = ManagerConfig::default();
+    config.custom_setup = Box::new(move |_target| {
+        let (options, last_error) = (Arc::clone(&options), last_error.clone());
+        establish(options, last_error).boxed()
+    });
+    config.recycling_method = RecyclingMethod::CustomFunction(Box::new(throw_away_dead));
+    // The manager keeps this text and gives it to the setup, which knows better: no password in it.
+    AsyncDieselConnectionManager::new_with_config(target, config)
+}
+
+async fn establish(
+    options: Arc<PoolOptions>,
+    last_error: LastError,
+) -> diesel::ConnectionResult<AsyncPgConnection> {
+    let result = connect(&options.url, options.role.as_deref()).await;
+    last_error.set(result.as_ref().err().map(ToString::to_string));
+    result.map_err(|e| diesel::ConnectionError::BadConnection(e.to_string()))
+}
+
+/// Like `RecyclingMethod::Fast`, and looks whether the socket is closed: no query.
+fn throw_away_dead(conn: &mut AsyncPgConnection) -> BoxFuture<'_, diesel::QueryResult<()>> {
+    let result = if conn.is_broken() {
+        Err(diesel::result::Error::BrokenTransactionManager)
+    } else {
+        Ok(())
+    };
+    std::future::ready(result).boxed()
+}
+
+/// Why the last attempt to connect failed; nothing after one that worked.
+#[derive(Debug, Clone, Default)]
+struct LastError(Arc<Mutex<Option<String>>>);
+
+impl LastError {
+    fn set(&self, error: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    fn get(&self) -> Option<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Logs what bb8 would keep to itself.
+#[derive(Debug, Clone, Copy)]
+struct LogSink;
+
+impl bb8::ErrorSink<PoolError> for LogSink {
+    fn sink(&self, error: PoolError) {
+        match error {
+            PoolError::ConnectionError(error) => {
+                tracing::warn!(%error, "the pool could not connect; it tries again");
+            }
+            PoolError::QueryError(_) => {
+                tracing::info!("the pool threw away a connection that the server had closed");
+            }
+        }
+    }
+
+    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<PoolError>> {
+        Box::new(*self)
+    }
+}
