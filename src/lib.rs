@@ -2,16 +2,21 @@
 //!
 //! The map of the house, from the top floor down; nothing looks up:
 //!
-//! - `cli` — a file a subcommand: serve, migrate, load, demo
+//! - [`cli`] — a file a subcommand: serve, migrate, load, demo
 //! - [`config`] — every setting, once
 //! - [`server`] — assembles services and layers: health, reflection, shutdown
-//! - rooms, one for each schema of the database: `intake`
+//! - rooms, one for each schema of the database: [`intake`]
 //! - [`rpc`] — what the services share: the error model, paging
 //! - [`db`] — pool, TLS, embedded PostgreSQL, migrations
 //! - [`domain`] — values that cannot be wrong once made
 //!
 //! [`proto`] is generated from the API's definition in `proto/`.
 
+pub mod cli;
+pub mod config;
+pub mod db;
 pub mod domain;
+pub mod intake;
 pub mod proto;
 pub mod rpc;
+pub mod server;

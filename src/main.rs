@@ -1,3 +1,5 @@
 //! leadvault's command line.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    leadvault::cli::main()
+}

@@ -111,7 +111,8 @@ impl Reader {
         let mut connection = self.shared.connection().await?;
         let outcome = repository::open_lane(&mut connection, &batch, lane, &actor).await?;
         let opened = convert::lane_result(outcome, &batch, lane)?;
-        self.stream.opened(lane, opened.next_offset, opened.finished);
+        self.stream
+            .opened(lane, opened.next_offset, opened.finished);
         Ok(OpenLane {
             batch,
             lane,
@@ -203,7 +204,10 @@ fn sent_rows(
     max_bytes: usize,
 ) -> Result<Vec<SentRow>, Error> {
     if !rows.rows.is_empty() && !rows.ndjson.is_empty() {
-        return Err(Error::invalid("rows", "give either rows or ndjson, not both"));
+        return Err(Error::invalid(
+            "rows",
+            "give either rows or ndjson, not both",
+        ));
     }
     let lines = memchr::memchr_iter(b'\n', &rows.ndjson).count()
         + usize::from(!rows.ndjson.is_empty() && !rows.ndjson.ends_with(b"\n"));
@@ -286,7 +290,8 @@ impl Writer {
 
     async fn store(&self, split: Split, chunk: Chunk) -> Result<response::Ack, Error> {
         let (mut fates, mut rejections) = self.replay(split).await?;
-        let next_offset = split.fresh_offset() + i64::try_from(split.fresh).map_err(Error::internal)?;
+        let next_offset =
+            split.fresh_offset() + i64::try_from(split.fresh).map_err(Error::internal)?;
         if split.fresh > 0 {
             let room = MAX_ACK_REJECTIONS.saturating_sub(rejections.len());
             rejections.extend(chunk.rejected.iter().take(room).map(|row| {
@@ -326,9 +331,14 @@ impl Writer {
         }
         let (batch_id, lane) = (&self.open.batch.batch_id, self.open.lane);
         let mut connection = self.shared.connection().await?;
-        let fates =
-            repository::replay(&mut connection, batch_id, lane, split.offset, split.replayed)
-                .await?;
+        let fates = repository::replay(
+            &mut connection,
+            batch_id,
+            lane,
+            split.offset,
+            split.replayed,
+        )
+        .await?;
         let rejected = repository::get_rejected(
             &mut connection,
             batch_id,

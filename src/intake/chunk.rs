@@ -104,7 +104,13 @@ impl Chunk {
         }
     }
 
-    fn reject(&mut self, position: i32, rejection: RowRejection, original: Bytes, size: Option<i64>) {
+    fn reject(
+        &mut self,
+        position: i32,
+        rejection: RowRejection,
+        original: Bytes,
+        size: Option<i64>,
+    ) {
         let sent = i64::try_from(original.len()).unwrap_or(i64::MAX);
         self.rejected.push(RejectedRow {
             position,
@@ -119,7 +125,11 @@ impl Chunk {
 /// blank line is a row; the carriage return of a CRLF is white space.
 pub(super) fn split_ndjson(block: &Bytes) -> impl Iterator<Item = Bytes> {
     let end = block.len() - usize::from(block.ends_with(b"\n"));
-    let lines = if block.is_empty() { None } else { Some(block.slice(..end)) };
+    let lines = if block.is_empty() {
+        None
+    } else {
+        Some(block.slice(..end))
+    };
     lines.into_iter().flat_map(|lines| {
         let mut start = 0;
         let mut ends: Vec<usize> = memchr::memchr_iter(b'\n', &lines).collect();
@@ -151,7 +161,12 @@ mod tests {
 
     #[test]
     fn good_rows_and_rejected_rows_keep_their_positions() {
-        let rows = [r#"{"email":"a@x.example"}"#, "", r#"{"email":"B@X.example"}"#, "[]"];
+        let rows = [
+            r#"{"email":"a@x.example"}"#,
+            "",
+            r#"{"email":"B@X.example"}"#,
+            "[]",
+        ];
         let sent = rows.map(|row| SentRow::Json(Bytes::from_static(row.as_bytes())));
         let chunk = Chunk::validate(sent.into(), &RowLimits::default());
         assert_eq!(chunk.positions, [0, 2]);
@@ -163,7 +178,10 @@ mod tests {
             .collect();
         assert_eq!(
             rejected,
-            [(1, RejectionReason::EmptyRow), (3, RejectionReason::NotAnObject)]
+            [
+                (1, RejectionReason::EmptyRow),
+                (3, RejectionReason::NotAnObject)
+            ]
         );
     }
 }

@@ -115,7 +115,9 @@ pub(super) fn open(open: request::Open) -> Result<(NewBatch, i32), Error> {
         count => {
             return Err(Error::invalid(
                 "open.lane_count",
-                format!("{count} is not between 1 and {MAX_LANES}; 0 stands for what the batch has"),
+                format!(
+                    "{count} is not between 1 and {MAX_LANES}; 0 stands for what the batch has"
+                ),
             ));
         }
     };
@@ -174,11 +176,18 @@ fn oversize(row: request::OversizeRow) -> Result<SentRow, Error> {
         return Err(Error::invalid("rows.oversize.sha256", "must be 32 bytes"));
     }
     if row.head.len() > MAX_HEAD_BYTES {
-        return Err(Error::invalid("rows.oversize.head", "must be at most 1024 bytes"));
+        return Err(Error::invalid(
+            "rows.oversize.head",
+            "must be at most 1024 bytes",
+        ));
     }
     Ok(SentRow::Oversize {
         bytes: row.bytes,
-        sha256: row.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: row
+            .sha256
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
         head: row.head,
     })
 }

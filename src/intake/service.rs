@@ -88,7 +88,9 @@ impl IntakeService for Intake {
         let request = request.into_inner();
         let call = IngestCall::parse(request, &self.0.limits)?;
         let connection = self.0.connection().await?;
-        Ok(Response::new(self.uncut(call.run(connection, actor)).await?))
+        Ok(Response::new(
+            self.uncut(call.run(connection, actor)).await?,
+        ))
     }
 
     async fn bulk_ingest(
@@ -250,7 +252,9 @@ impl IntakeService for Intake {
         let mut connection = self.0.connection().await?;
         let (load_ids, next_page_token) = self.loads_to_retry(&mut connection, request).await?;
         let outcomes = repository::retry_failed_loads(&mut connection, &load_ids, &actor).await?;
-        let retried = outcomes.iter().filter(|outcome| outcome.outcome == "retried");
+        let retried = outcomes
+            .iter()
+            .filter(|outcome| outcome.outcome == "retried");
         Ok(Response::new(pb::RetryFailedLoadsResponse {
             retried_count: i64::try_from(retried.count()).map_err(Error::internal)?,
             outcomes: outcomes.iter().map(convert::retried).collect(),
@@ -314,8 +318,7 @@ impl Intake {
                 let token = std::mem::take(&mut request.page_token);
                 let paging = PageRequest::parse("RetryFailedLoads", &request, 0, &token)?;
                 let batch_id = convert::batch_id(&request.batch_id)?;
-                let failed =
-                    repository::failed_loads(connection, &batch_id, paging.after).await?;
+                let failed = repository::failed_loads(connection, &batch_id, paging.after).await?;
                 let last = failed.load_ids.last().filter(|_| failed.more).copied();
                 Ok((failed.load_ids, next_page_token(&paging, last)?))
             }
@@ -362,7 +365,13 @@ async fn trace(
     let (fate, load) = repository::find_row(connection, &row)
         .await?
         .ok_or_else(|| {
-            not_found("row", format!("{} of lane {} of batch {}", row.offset, row.lane, row.batch_id))
+            not_found(
+                "row",
+                format!(
+                    "{} of lane {} of batch {}",
+                    row.offset, row.lane, row.batch_id
+                ),
+            )
         })?;
     let mut response = pb::TraceRowResponse {
         fate: convert::fate(fate).into(),
@@ -423,10 +432,18 @@ impl IngestCall {
             return Err(Error::invalid("rows", "give rows or json_rows"));
         }
         if !request.rows.is_empty() && !request.json_rows.is_empty() {
-            return Err(Error::invalid("rows", "give either rows or json_rows, not both"));
+            return Err(Error::invalid(
+                "rows",
+                "give either rows or json_rows, not both",
+            ));
         }
         within("rows", row_count, limits.max_ingest_rows, "max-ingest-rows")?;
-        within("bytes of rows", request.encoded_len(), limits.max_frame_bytes, "max-frame-bytes")?;
+        within(
+            "bytes of rows",
+            request.encoded_len(),
+            limits.max_frame_bytes,
+            "max-frame-bytes",
+        )?;
         let batch = NewBatch {
             batch_id: convert::optional(&request.batch_id, convert::batch_id)?
                 .unwrap_or_else(BatchId::generate),
@@ -473,8 +490,7 @@ impl IngestCall {
             return Ok(response);
         }
         let rejected = self.chunk.rejected.clone();
-        let outcome =
-            repository::append_rows(connection, &self.batch, self.chunk, actor).await?;
+        let outcome = repository::append_rows(connection, &self.batch, self.chunk, actor).await?;
         let appended = convert::lane_result(outcome, &self.batch, -1)?;
         let validate_only = self.request.validate_only;
         let response = respond(&self.batch, appended, rejected, validate_only);
@@ -509,7 +525,10 @@ fn respond(
         Fate::Accepted | Fate::Duplicate => pb::RowOutcome {
             fate: convert::fate(fate).into(),
             // What was only validated has no load that could be looked up.
-            load_id: load_ids.next().filter(|_| !validate_only).unwrap_or_default(),
+            load_id: load_ids
+                .next()
+                .filter(|_| !validate_only)
+                .unwrap_or_default(),
             ..Default::default()
         },
     });

@@ -57,7 +57,9 @@ impl Stream {
     pub(super) fn open(&mut self) -> Result<(), Error> {
         match self.state {
             State::Open => Ok(()),
-            _ => Err(Error::StreamOrder("a stream holds one open, as its first message")),
+            _ => Err(Error::StreamOrder(
+                "a stream holds one open, as its first message",
+            )),
         }
     }
 
@@ -193,11 +195,17 @@ mod tests {
     fn rows_that_skip_and_counts_that_lie_are_refused() {
         assert!(matches!(
             opened(10, false).rows(Some(11), 1),
-            Err(Error::OffsetGap { expected: 10, offset: 11 })
+            Err(Error::OffsetGap {
+                expected: 10,
+                offset: 11
+            })
         ));
         assert!(matches!(
             opened(10, false).finish(9),
-            Err(Error::RowCountMismatch { expected: 10, given: 9 })
+            Err(Error::RowCountMismatch {
+                expected: 10,
+                given: 9
+            })
         ));
         assert!(opened(10, false).rows(Some(-1), 1).is_err());
     }
@@ -208,7 +216,10 @@ mod tests {
         assert_eq!(stream.rows(Some(8), 2).unwrap().replayed, 2);
         assert!(matches!(
             stream.rows(Some(8), 3),
-            Err(Error::LaneFinished { lane: 3, row_count: 10 })
+            Err(Error::LaneFinished {
+                lane: 3,
+                row_count: 10
+            })
         ));
         stream.finish(10).unwrap();
     }
@@ -221,7 +232,10 @@ mod tests {
         assert!(matches!(stream.end(), Err(Error::StreamOrder(_))));
         let mut stream = opened(0, false);
         assert!(matches!(stream.open(), Err(Error::StreamOrder(_))));
-        assert!(matches!(stream.end(), Err(Error::StreamUnfinished { next_offset: 0, .. })));
+        assert!(matches!(
+            stream.end(),
+            Err(Error::StreamUnfinished { next_offset: 0, .. })
+        ));
         stream.finish(0).unwrap();
         assert!(matches!(stream.rows(None, 1), Err(Error::StreamOrder(_))));
         assert!(matches!(stream.finish(0), Err(Error::StreamOrder(_))));

@@ -315,6 +315,18 @@ impl From<diesel::result::Error> for Error {
     }
 }
 
+impl From<crate::db::Error> for Error {
+    fn from(error: crate::db::Error) -> Self {
+        match error {
+            // Every connection was busy, or none could be made: the pool knows which.
+            crate::db::Error::PoolTimeout {
+                last_error: None, ..
+            } => Self::PoolExhausted,
+            other => Self::DatabaseUnavailable(Box::new(other)),
+        }
+    }
+}
+
 /// Whether the database went away, rather than refused. diesel drops the SQLSTATE, so the errors of
 /// PostgreSQL's classes 57P (operator intervention), 40 (rollback) and 53 (resources) are known by the
 /// server's words; a server that speaks another language makes them internal errors, which loses only the

@@ -78,6 +78,5 @@ pub(in crate::intake) async fn list_audit_log(
         .bind::<BigInt, _>(MAX_PAGE_BYTES)
         .get_results(connection)
         .await?;
-    let found = entries.first().map(|entry| entry.found);
-    Ok(page(entries, found, request.size))
+    Ok(page(entries, |entry| entry.found, request.size))
 }

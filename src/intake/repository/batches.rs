@@ -42,6 +42,9 @@ pub(in crate::intake) struct Batch {
     pub(in crate::intake) duplicate: i64,
     #[diesel(sql_type = BigInt)]
     pub(in crate::intake) rejected: i64,
+    /// How many rows the statement found.
+    #[diesel(sql_type = BigInt)]
+    found: i64,
 }
 
 /// A lane.
@@ -118,7 +121,9 @@ pub(in crate::intake) async fn get_batch(
         .repeatable_read()
         .read_only()
         .run(async |connection: &mut AsyncPgConnection| {
-            let batches: Vec<Batch> = sql_query(format!("{BATCHES} WHERE b.batch_id = $1"))
+            let batches: Vec<Batch> = sql_query(format!(
+                "SELECT *, 1::bigint AS found FROM ({BATCHES}) AS b WHERE batch_id = $1"
+            ))
                 .bind::<Text, _>(batch_id.as_str())
                 .get_results(connection)
                 .await?;
@@ -143,12 +148,15 @@ pub(in crate::intake) async fn list_batches(
     request: &PageRequest<BatchKey>,
 ) -> Result<Page<Batch>, Error> {
     let statement = filter.order.fill(&format!(
-        "SELECT * FROM ({BATCHES}) AS b
-         WHERE ($1 IS NULL OR (created_at, batch_id) {{after}} ($1, $2))
-           AND ($3 IS NULL OR source = $3)
-           AND ($4 IS NULL OR state = $4)
-         ORDER BY created_at {{direction}}, batch_id {{direction}}
-         LIMIT $5"
+        "SELECT *, count(*) OVER () AS found FROM (
+             SELECT * FROM ({BATCHES}) AS b
+             WHERE ($1 IS NULL OR (created_at, batch_id) {{after}} ($1, $2))
+               AND ($3 IS NULL OR source = $3)
+               AND ($4 IS NULL OR state = $4)
+             ORDER BY created_at {{direction}}, batch_id {{direction}}
+             LIMIT $5
+         ) AS page
+         ORDER BY created_at {{direction}}, batch_id {{direction}}"
     ));
     let after = request.after.as_ref();
     let batches: Vec<Batch> = sql_query(statement)
@@ -159,8 +167,7 @@ pub(in crate::intake) async fn list_batches(
         .bind::<BigInt, _>(request.size + 1)
         .get_results(connection)
         .await?;
-    let found = i64::try_from(batches.len()).ok();
-    Ok(page(batches, found, request.size))
+    Ok(page(batches, |batch| batch.found, request.size))
 }
 
 #[derive(QueryableByName)]

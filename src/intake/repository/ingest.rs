@@ -316,7 +316,10 @@ pub(in crate::intake) async fn replay(
     .bind::<BigInt, _>(end)
     .get_results(connection)
     .await?;
-    let skip = chunks.first().map_or(0, |chunk| offset - chunk.first_offset);
+    let skip = match chunks.as_slice() {
+        [first, ..] => offset - first.first_offset,
+        [] => 0,
+    };
     let bytes: Vec<u8> = chunks
         .iter()
         .flat_map(|chunk| &chunk.fates)

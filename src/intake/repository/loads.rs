@@ -69,7 +69,8 @@ pub(in crate::intake) async fn get_load(
     connection: &mut AsyncPgConnection,
     load_id: i64,
 ) -> Result<Option<RawLoad>, Error> {
-    let statement = format!("SELECT {LOAD_COLUMNS} FROM intake.raw_loads AS l WHERE l.load_id = $1");
+    let statement =
+        format!("SELECT {LOAD_COLUMNS} FROM intake.raw_loads AS l WHERE l.load_id = $1");
     let loads: Vec<RawLoad> = sql_query(statement)
         .bind::<BigInt, _>(load_id)
         .get_results(connection)
@@ -125,8 +126,7 @@ pub(in crate::intake) async fn list_loads(
         .bind::<BigInt, _>(MAX_PAGE_BYTES)
         .get_results(connection)
         .await?;
-    let found = loads.first().map(|load| load.found);
-    Ok(page(loads, found, request.size))
+    Ok(page(loads, |load| load.found, request.size))
 }
 
 /// What became of a load that was to be tried again.

@@ -13,14 +13,15 @@ mod rejected;
 mod trace;
 
 pub(super) use audit::{AuditEntry, AuditFilter, list_audit_log};
-pub(super) use batches::{Batch, BatchFilter, BatchKey, Lane, abandon_batch, get_batch, list_batches};
+pub(super) use batches::{
+    Batch, BatchFilter, BatchKey, Lane, abandon_batch, get_batch, list_batches,
+};
 pub(super) use ingest::{
-    Appended, Finished, LaneOutcome, NewBatch, OpenedLane, Stored, append_rows, finish_lane,
-    ingest_chunk, open_lane, replay,
+    Appended, LaneOutcome, NewBatch, OpenedLane, append_rows, finish_lane, ingest_chunk, open_lane,
+    replay,
 };
 pub(super) use loads::{
-    FailedLoads, LoadFilter, RawLoad, Retried, failed_loads, get_load, list_loads,
-    retry_failed_loads,
+    LoadFilter, RawLoad, Retried, failed_loads, get_load, list_loads, retry_failed_loads,
 };
 pub(super) use rejected::{RejectedFilter, StoredRejection, get_rejected, list_rejected};
 pub(super) use trace::{Contact, Person, RowIdentity, find_row, follow_email};
@@ -47,12 +48,16 @@ impl Order {
     }
 }
 
-/// Cuts a page: statements ask for one row more than the page may hold, and mark with `found` how many
-/// there were before they cut by bytes.
-fn page<Item>(mut items: Vec<Item>, found: Option<i64>, size: i64) -> crate::rpc::Page<Item> {
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    let found = found.and_then(|found| usize::try_from(found).ok());
-    let more = found.is_some_and(|found| found > items.len().min(size));
-    items.truncate(size);
+/// Cuts a page. Statements ask for one row more than the page may hold, and each row says how many were
+/// found before the statement cut them by bytes.
+fn page<Item>(
+    mut items: Vec<Item>,
+    found: impl Fn(&Item) -> i64,
+    size: i64,
+) -> crate::rpc::Page<Item> {
+    let length = |count: i64| usize::try_from(count).unwrap_or(usize::MAX);
+    let found = items.first().map_or(0, |first| length(found(first)));
+    items.truncate(length(size));
+    let more = found > items.len();
     crate::rpc::Page { items, more }
 }

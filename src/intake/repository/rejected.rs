@@ -93,8 +93,7 @@ pub(in crate::intake) async fn list_rejected(
         .bind::<BigInt, _>(MAX_PAGE_BYTES)
         .get_results(connection)
         .await?;
-    let found = rows.first().map(|row| row.found);
-    Ok(page(rows, found, request.size))
+    Ok(page(rows, |row| row.found, request.size))
 }
 
 /// The rejected rows of a stretch of a lane, in order; at most `limit`.

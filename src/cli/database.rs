@@ -1,0 +1,66 @@
+//! The database that a command works on: the one of `DATABASE_URL`, or an embedded one.
+
+use crate::{
+    config::DatabaseSettings,
+    db::{DatabaseUrl, Embedded, EmbeddedOptions, Error, embedded::default_data_dir, migrate},
+};
+
+/// An open database. Close it: an embedded one runs on otherwise.
+pub(crate) struct Database {
+    /// Where the service connects.
+    pub(crate) url: DatabaseUrl,
+    /// Where migrations connect.
+    pub(crate) migration_url: DatabaseUrl,
+    embedded: Option<Embedded>,
+}
+
+impl Database {
+    /// Starts the embedded PostgreSQL, unless the settings name a database.
+    pub(crate) async fn open(settings: &DatabaseSettings) -> Result<Self, Error> {
+        if let Some(url) = &settings.database_url {
+            let url = DatabaseUrl::parse(url)?;
+            let migration_url = match &settings.migration_database_url {
+                Some(url) => DatabaseUrl::parse(url)?,
+                None => url.clone(),
+            };
+            return Ok(Self {
+                url,
+                migration_url,
+                embedded: None,
+            });
+        }
+        let data_dir = settings.data_dir.clone().unwrap_or_else(default_data_dir);
+        let embedded = Embedded::start(&EmbeddedOptions::new(data_dir)).await?;
+        let url = DatabaseUrl::parse(&embedded.url())?;
+        Ok(Self {
+            migration_url: url.clone(),
+            url,
+            embedded: Some(embedded),
+        })
+    }
+
+    /// Applies what is pending.
+    pub(crate) async fn migrate(&self) -> Result<migrate::Report, Error> {
+        migrate::up(&self.migration_url).await
+    }
+
+    /// Where the data is, for a person.
+    pub(crate) fn describe(&self) -> String {
+        match &self.embedded {
+            Some(embedded) => format!(
+                "data in {} (psql '{}')",
+                embedded.data_dir().display(),
+                embedded.url()
+            ),
+            None => format!("data in {}", self.url),
+        }
+    }
+
+    /// Stops the embedded PostgreSQL.
+    pub(crate) async fn close(self) -> Result<(), Error> {
+        match self.embedded {
+            Some(embedded) => embedded.stop().await,
+            None => Ok(()),
+        }
+    }
+}

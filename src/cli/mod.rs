@@ -1,0 +1,71 @@
+//! The command line: a file a subcommand.
+
+mod database;
+mod logging;
+mod migrate;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::LogSettings;
+
+/// The system of record for B2B lead data: raw rows stream in, golden records come out.
+#[derive(Debug, Parser)]
+#[command(name = "leadvault", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    log: LogSettings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::ServeArgs),
+    Migrate(migrate::MigrateArgs),
+}
+
+/// Why a command failed; its message is for the person who typed it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+enum Error {
+    #[error(transparent)]
+    Database(#[from] crate::db::Error),
+    #[error(transparent)]
+    Server(#[from] crate::server::Error),
+    #[error("cannot listen to signals: {0}")]
+    Signal(std::io::Error),
+    #[error("--log: {0}")]
+    Log(String),
+    #[error("cannot start the runtime: {0}")]
+    Runtime(std::io::Error),
+}
+
+/// Reads the command line, runs the command, and says how it went: 0 for success, 1 for failure, 2 for a
+/// command line that cannot be understood.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Error> {
+    logging::start(&cli.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => Box::pin(serve::run(args)).await,
+            Command::Migrate(args) => Box::pin(migrate::run(args)).await,
+        }
+    })
+}

@@ -1,0 +1,176 @@
+//! Assembles the services, and takes them down again.
+//!
+//! Health says SERVING only while calls are answered: from the moment that the database is migrated and
+//! connected until the shutdown begins. On shutdown streams end after the chunk that they are writing, calls
+//! finish, and what is not done by then is cut after a grace period: a client that holds its connection
+//! open cannot keep the process alive.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::server::{Router, TcpIncoming};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    config::ServiceSettings,
+    db::Pool,
+    intake::Intake,
+    proto::{self, intake::v1::intake_service_server::IntakeServiceServer},
+};
+
+/// How long calls and streams have to end once the shutdown began.
+const GRACE: Duration = Duration::from_secs(30);
+/// What a client may send of one stream before the server has read it: a frame's worth keeps the reader
+/// busy, and is what a slow database can pile up.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// The same over all streams of a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// How often a silent connection is asked whether its client is still there, and how long it may take to
+/// answer: a vanished client must not hold its lane's stream for ever.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why the server ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; is another leadvault running there? (--listen)")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The descriptors are broken, which a build would have shown.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The connections failed as a whole.
+    #[error("serving failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// A task panicked.
+    #[error("serving failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// A server that answers calls.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    health: HealthReporter,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+    transport: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Server {
+    /// Serves on the address of the settings, over a pool on a migrated database.
+    ///
+    /// # Errors
+    /// [`Error::Listen`].
+    pub async fn start(settings: ServiceSettings, pool: Pool) -> Result<Self, Error> {
+        let address = settings.listen;
+        let listen = |source| Error::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let shutdown = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let (health, health_service) = tonic_health::server::health_reporter();
+        set_health(&health, ServingStatus::NotServing).await;
+        let router = router(settings, pool, &shutdown, &tasks)?.add_service(health_service);
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let stop = shutdown.clone().cancelled_owned();
+        let transport = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stop));
+        set_health(&health, ServingStatus::Serving).await;
+        Ok(Self {
+            address,
+            health,
+            shutdown,
+            tasks,
+            transport,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends streams after their current chunk, lets calls finish, and returns when all is done, or after 30
+    /// seconds at the latest.
+    ///
+    /// # Errors
+    /// What the connections failed with.
+    pub async fn stop(self) -> Result<(), Error> {
+        set_health(&self.health, ServingStatus::NotServing).await;
+        self.shutdown.cancel();
+        self.tasks.close();
+        let mut transport = self.transport;
+        let drained = async {
+            self.tasks.wait().await;
+            (&mut transport).await
+        };
+        match tokio::time::timeout(GRACE, drained).await {
+            Ok(result) => Ok(result??),
+            Err(_) => {
+                tracing::warn!(
+                    seconds = GRACE.as_secs(),
+                    "connections outlived the shutdown, they are cut"
+                );
+                transport.abort();
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until the connections fail as a whole; never returns otherwise.
+    ///
+    /// # Errors
+    /// What they failed with.
+    pub async fn failed(&mut self) -> Result<(), Error> {
+        Ok((&mut self.transport).await??)
+    }
+}
+
+fn router(
+    settings: ServiceSettings,
+    pool: Pool,
+    shutdown: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<Router, Error> {
+    let max_message_bytes = settings.limits.max_message_bytes();
+    let intake = Intake::new(
+        pool,
+        settings.limits,
+        settings.stream_idle_timeout,
+        shutdown.clone(),
+        tasks.clone(),
+    );
+    let intake = IntakeServiceServer::new(intake).max_decoding_message_size(max_message_bytes);
+    Ok(tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(intake))
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// Sets the server's own status, which tonic-health begins as SERVING, and that of its services.
+async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    health.set_service_status("", status).await;
+    health
+        .set_service_status(
+            <IntakeServiceServer<Intake> as tonic::server::NamedService>::NAME,
+            status,
+        )
+        .await;
+}
