@@ -1,5 +1,7 @@
 //! The log, on standard error.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, filter::Directive, fmt};
 
 use super::Error;
@@ -18,7 +20,10 @@ pub(super) fn start(settings: &LogSettings) -> Result<(), Error> {
             .map_err(|error| Error::Log(format!("{cap}: {error}")))?;
         filter = filter.add_directive(directive);
     }
-    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     if settings.log_json {
         log.json().init();
     } else {

@@ -1,1 +1,14 @@
-fn main() {}
+//! The tests through the front door: a real client against a real server over a real PostgreSQL.
+//!
+//! One binary, so that one PostgreSQL cluster serves the whole run. A file a promise; a test that shows a
+//! law of the design names it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    reason = "a test that cannot go on has failed, and its name says what it shows"
+)]
+
+mod harness;
+mod smoke;

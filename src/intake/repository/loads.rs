@@ -134,7 +134,7 @@ pub(in crate::intake) async fn list_loads(
 pub(in crate::intake) struct Retried {
     #[diesel(sql_type = BigInt)]
     pub(in crate::intake) load_id: i64,
-    /// retried, claimed, not_found or not_failed.
+    /// `retried`, `claimed`, `not_found` or `not_failed`.
     #[diesel(sql_type = Text)]
     pub(in crate::intake) outcome: String,
     /// The load that holds the claim.

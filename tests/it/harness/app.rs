@@ -1,0 +1,131 @@
+//! A server over a database of its own, and the ways in.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use leadvault::{
+    config::ServiceSettings,
+    db::{APP_ROLE, DatabaseUrl, Pool, PoolOptions},
+    proto::intake::v1::intake_service_client::IntakeServiceClient,
+    server::Server,
+};
+use tokio_postgres::{Client, NoTls, Row, types::ToSql};
+use tonic::transport::{Channel, Endpoint};
+
+use super::cluster;
+
+/// A running service.
+pub(crate) struct App {
+    /// Of its database.
+    pub(crate) url: String,
+    address: SocketAddr,
+    server: Server,
+}
+
+#[derive(Parser)]
+struct Settings {
+    #[command(flatten)]
+    service: ServiceSettings,
+}
+
+impl App {
+    /// The service with its default settings, over a fresh database.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with flags, such as `--max-row-bytes`.
+    pub(crate) async fn start_with(flags: &[&str]) -> Self {
+        Self::start_on(cluster::fresh_database().await, flags).await
+    }
+
+    /// The service over a given database.
+    pub(crate) async fn start_on(url: String, flags: &[&str]) -> Self {
+        let command_line = ["leadvault", "--listen", "127.0.0.1:0"].iter().chain(flags);
+        let settings = Settings::parse_from(command_line).service;
+        let pool = Pool::connect(PoolOptions {
+            max_size: settings.pool_size,
+            connection_timeout: settings.pool_timeout,
+            ..PoolOptions::new(DatabaseUrl::parse(&url).unwrap())
+        })
+        .await
+        .unwrap();
+        let server = Server::start(settings, pool).await.unwrap();
+        Self {
+            url,
+            address: server.address(),
+            server,
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A connection of its own to the service.
+    pub(crate) async fn channel(&self) -> Channel {
+        Endpoint::from_shared(self.endpoint())
+            .unwrap()
+            .connect()
+            .await
+            .unwrap()
+    }
+
+    /// A client of the Intake service, on a connection of its own.
+    pub(crate) async fn intake(&self) -> IntakeServiceClient<Channel> {
+        IntakeServiceClient::new(self.channel().await)
+    }
+
+    /// The database, as its owner.
+    pub(crate) async fn sql(&self) -> Sql {
+        Sql::connect(&self.url).await
+    }
+
+    /// The database, as the role that the service acts as.
+    pub(crate) async fn sql_as_app(&self) -> Sql {
+        let sql = self.sql().await;
+        sql.run(&format!("SET ROLE {APP_ROLE}")).await;
+        sql
+    }
+
+    /// Stops the service in good order.
+    pub(crate) async fn stop(self) {
+        self.server.stop().await.unwrap();
+    }
+}
+
+/// A database connection for looking behind the service.
+pub(crate) struct Sql(Client);
+
+impl Sql {
+    pub(crate) async fn connect(url: &str) -> Self {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        Self(client)
+    }
+
+    /// Runs statements that must succeed.
+    pub(crate) async fn run(&self, statements: &str) {
+        self.0.batch_execute(statements).await.unwrap();
+    }
+
+    /// Runs statements that must fail, and says how.
+    pub(crate) async fn refused(&self, statements: &str) -> String {
+        let error = self.0.batch_execute(statements).await.unwrap_err();
+        error.as_db_error().unwrap().message().to_owned()
+    }
+
+    pub(crate) async fn rows(&self, query: &str, params: &[&(dyn ToSql + Sync)]) -> Vec<Row> {
+        self.0.query(query, params).await.unwrap()
+    }
+
+    /// The single value of a query.
+    pub(crate) async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(
+        &self,
+        query: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> T {
+        self.0.query_one(query, params).await.unwrap().get(0)
+    }
+}

@@ -1,0 +1,10 @@
+//! What every test stands on: a cluster for the run, a database and a server for the test, clients.
+//!
+//! A test reads like a story: start the app, act as a client, look at what is there.
+
+mod app;
+mod cluster;
+mod lane;
+
+pub(crate) use app::{App, Sql};
+pub(crate) use lane::{Lane, ack, open, opened, summary};
