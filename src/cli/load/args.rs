@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::{error::Error, input::Format, mapping::Preset, report::OutputFormat};
+use super::{error::Error, format::Format, mapping::Preset, report::OutputFormat};
 use crate::proto::intake::v1::DuplicatePolicy;
 
 const EXAMPLES: &str = "\

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{args::OnDuplicate, input::Format, mapping::Mapping};
+use super::{args::OnDuplicate, format::Format, mapping::Mapping};
 
 /// Names longer than this are cut; the hash tells them apart.
 const MAX_NAME_BYTES: usize = 200;

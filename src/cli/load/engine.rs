@@ -86,7 +86,7 @@ pub(crate) async fn load_rows(
     let stored = service.batch(&options.batch_id, &progress).await?;
     let plan = Plan::new(options, stored.as_ref(), &progress)?;
     let mut outcome = match stored {
-        Some(batch) if plan.is_complete => plan.stored_outcome(&batch, source)?,
+        Some(batch) if plan.is_complete => plan.stored_outcome(&batch, source).await?,
         _ => Box::pin(plan.load(source, service, &progress)).await?,
     };
     drop(drawing);
@@ -163,7 +163,7 @@ impl Plan {
     }
 
     /// The outcome of a batch that is done: what is stored.
-    fn stored_outcome(self, batch: &Batch, source: impl RowSource) -> Result<Outcome, Error> {
+    async fn stored_outcome(self, batch: &Batch, source: impl RowSource) -> Result<Outcome, Error> {
         let mut outcome = self.outcome();
         for lane in batch.lanes.iter().filter(|lane| lane.lane >= 0) {
             outcome.tally += lane.tally.unwrap_or_default().into();
@@ -173,7 +173,8 @@ impl Plan {
         if self.options.index_lines {
             // The rows are not sent again, but their lines are wanted.
             let reader = Reader::new(source, self.lanes, true, None)?;
-            outcome.lines = reader.read(|_, _| true)?;
+            let reading = tokio::task::spawn_blocking(|| reader.read(|_, _| true));
+            outcome.lines = reading.await.map_err(|_| Error::Internal("reader"))??;
         }
         Ok(outcome)
     }

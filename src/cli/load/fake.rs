@@ -1,7 +1,6 @@
 //! An intake service in memory that keeps the contract of `BulkIngest` and breaks on command.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -9,66 +8,20 @@ use std::{
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
-use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::proto::{
-    intake::v1::{
-        bulk_ingest_request::{Finish, Message, Open, Row, Rows, row},
-        bulk_ingest_response::{Ack, Message as Answer, Opened, Summary},
-        intake_service_server::{IntakeService, IntakeServiceServer},
-        *,
-    },
-    r#type::v1::RejectionReason,
+pub(crate) use super::fake_store::Fault;
+use super::fake_store::{FakeBatch, Store, refusal, rejections, tally};
+use crate::proto::intake::v1::{
+    bulk_ingest_request::{Finish, Message, Open, Rows, row},
+    bulk_ingest_response::{Ack, Message as Answer, Opened, Summary},
+    intake_service_server::{IntakeService, IntakeServiceServer},
+    *,
 };
-
-/// What goes wrong on a stream; one a stream, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// Ends without a status after this many frames, the last of them stored in part and not acked.
-    Cut(usize),
-    /// Answers `open` with UNAVAILABLE.
-    Away,
-    /// Stores the end of the lane and loses the summary.
-    LoseSummary,
-    /// Another loader takes the lane after this many frames.
-    Fence(usize),
-}
-
-/// A lane as it is stored.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct FakeLane {
-    /// Its rows.
-    pub(crate) rows: Vec<Row>,
-    /// Whether it was finished.
-    pub(crate) finished: bool,
-}
-
-/// A batch as it is stored.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct FakeBatch {
-    /// Its first `open`.
-    pub(crate) open: Open,
-    /// Its lanes.
-    pub(crate) lanes: BTreeMap<i32, FakeLane>,
-}
 
 /// The service; its clones share one store.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Fake {
     store: Arc<Mutex<Store>>,
-}
-
-/// What the service keeps.
-#[derive(Debug, Default)]
-pub(crate) struct Store {
-    /// The batches by their ids.
-    pub(crate) batches: HashMap<String, FakeBatch>,
-    /// What will go wrong.
-    pub(crate) faults: VecDeque<Fault>,
-    /// How many streams were opened.
-    pub(crate) streams: usize,
-    /// How many frames without rows came.
-    pub(crate) heartbeats: usize,
 }
 
 impl Fake {
@@ -254,40 +207,6 @@ async fn next(requests: &mut Streaming<BulkIngestRequest>) -> Result<Option<Mess
         .message()
         .await?
         .and_then(|request| request.message))
-}
-
-fn refusal(code: Code, reason: &str) -> Status {
-    let details = ErrorDetails::with_error_info(reason, "leadvault", HashMap::new());
-    Status::with_error_details(code, "refused", details)
-}
-
-fn is_accepted(row: &Row) -> bool {
-    matches!(&row.row, Some(row::Row::Json(json)) if json.starts_with(b"{"))
-}
-
-fn tally(rows: &[Row]) -> RowTally {
-    let accepted = rows.iter().filter(|row| is_accepted(row)).count() as i64;
-    RowTally {
-        received: rows.len() as i64,
-        accepted,
-        duplicate: 0,
-        rejected: rows.len() as i64 - accepted,
-    }
-}
-
-fn rejections(first: usize, rows: &[Row]) -> Vec<Rejection> {
-    let rejected = |(index, row): (usize, &Row)| {
-        (!is_accepted(row)).then(|| Rejection {
-            offset: (first + index) as i64,
-            reason: match &row.row {
-                Some(row::Row::Unreadable(_)) => RejectionReason::Unreadable.into(),
-                Some(row::Row::Oversize(_)) => RejectionReason::RowTooLarge.into(),
-                _ => RejectionReason::NotJson.into(),
-            },
-            ..Rejection::default()
-        })
-    };
-    rows.iter().enumerate().filter_map(rejected).collect()
 }
 
 type Reply<T> = Result<Response<T>, Status>;

@@ -13,58 +13,16 @@ use std::{
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 
-use super::error::Error;
+use super::{error::Error, format::Format};
 
 /// How much is read at once.
 const BUFFER_BYTES: usize = 256 * 1024;
 
+/// A file that takes seconds to read.
+const LARGE_BYTES: u64 = 1 << 30;
+
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// How the rows of a file are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
-    /// By the file's name, else by how its content begins
-    Auto,
-    /// Comma-separated values with a header row
-    Csv,
-    /// One JSON object a line
-    Ndjson,
-    /// One JSON array of objects
-    Json,
-}
-
-impl Format {
-    /// Its name in batch ids, notes and reports.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Csv => "csv",
-            Self::Ndjson => "ndjson",
-            Self::Json => "json",
-        }
-    }
-
-    /// What a file's name says, `.gz` aside; `.json` may be either kind, so its content decides.
-    fn of_name(name: &str) -> Option<Self> {
-        let name = name.to_ascii_lowercase();
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
-        match name.rsplit_once('.')?.1 {
-            "csv" => Some(Self::Csv),
-            "ndjson" | "jsonl" => Some(Self::Ndjson),
-            _ => None,
-        }
-    }
-
-    /// What the first bytes of the content say.
-    fn of_content(head: &[u8]) -> Self {
-        match head.trim_ascii_start().first() {
-            Some(b'[') => Self::Json,
-            Some(b'{') => Self::Ndjson,
-            _ => Self::Csv,
-        }
-    }
-}
 
 /// Where rows are read from.
 #[derive(Debug, Clone)]
@@ -109,6 +67,14 @@ impl Origin {
     pub(crate) fn is_regular(&self) -> bool {
         match self {
             Self::Path(path) => path.metadata().is_ok_and(|data| data.is_file()),
+            Self::Stdin => false,
+        }
+    }
+
+    /// Whether reading it takes long enough that someone would wonder.
+    pub(crate) fn is_large(&self) -> bool {
+        match self {
+            Self::Path(path) => path.metadata().is_ok_and(|data| data.len() > LARGE_BYTES),
             Self::Stdin => false,
         }
     }
@@ -226,7 +192,15 @@ impl Input {
         if let Some(format) = Format::of_name(&self.base_name) {
             return Ok(format);
         }
-        Ok(Format::of_content(self.peek(4096)?))
+        // No more than is needed: a pipe may hold its second row back for long.
+        let mut count = 1;
+        loop {
+            let head = self.peek(count)?;
+            if head.len() < count || !head.trim_ascii().is_empty() {
+                return Ok(Format::of_content(head));
+            }
+            count += 1;
+        }
     }
 
     /// The next bytes without consuming them: `count`, or fewer at the end.

@@ -31,6 +31,9 @@ use crate::proto::{
 /// How long the lane may be silent while nothing of its is on the way.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// A stream that lived for so long was a working one: what ends it is a new outage.
+const WORKING: Duration = Duration::from_secs(60);
+
 /// Messages that may wait for the connection: more than the window, a heartbeat and `finish` together, so
 /// that sending never blocks and acks are always read.
 const OUTBOX: usize = 16;
@@ -99,10 +102,14 @@ impl Lane {
     /// Streams until the lane is finished, or as far as it can be.
     pub(crate) async fn run(mut self) -> Result<LaneEnd, Error> {
         loop {
+            let started = Instant::now();
             let tally = match self.stream().await {
                 Ok(StreamEnd::Finished(tally)) => Some(tally),
                 Ok(StreamEnd::LeftOpen) => None,
                 Err(failure) => {
+                    if started.elapsed() > WORKING {
+                        self.patience.restore();
+                    }
                     self.patience.wait(failure, &self.progress).await?;
                     continue;
                 }
@@ -189,9 +196,11 @@ impl Lane {
     fn opened(&mut self, opened: &Opened) -> Result<(), Failure> {
         let next_offset = offset(opened.next_offset)?;
         let stored_before = self.window.stored();
-        self.window
-            .open(next_offset)
-            .map_err(|mismatch| Error::Protocol(mismatch.to_string()))?;
+        self.window.open(next_offset).map_err(|mismatch| {
+            self.batch_error(format!(
+                "{mismatch} Run the same command again to go on from there"
+            ))
+        })?;
         if self.resumed_from.is_none() {
             self.resumed_from = Some(next_offset);
             self.progress.resumed(next_offset);

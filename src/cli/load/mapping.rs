@@ -14,9 +14,11 @@ use super::error::Error;
 /// The exports whose columns are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Preset {
-    /// A CSV export of people
+    /// People exported from Apollo as CSV.
+    #[value(help = "People exported from Apollo as CSV")]
     Apollo,
-    /// `Connections.csv` of a data export
+    /// The connections of a member, `Connections.csv`.
+    #[value(help = "Connections.csv from a LinkedIn data export")]
     Linkedin,
 }
 

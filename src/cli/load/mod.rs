@@ -27,6 +27,7 @@ mod csv_rows;
 mod dry_run;
 mod engine;
 mod error;
+mod format;
 mod input;
 mod json_elements;
 mod json_rows;
@@ -44,6 +45,8 @@ mod window;
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod fake_store;
 #[cfg(test)]
 mod load_tests;
 
@@ -63,7 +66,8 @@ use self::{
     csv_rows::CsvSource,
     dry_run::DryRun,
     engine::FINGERPRINT_NOTE,
-    input::{Format, Input, Origin, survey},
+    format::Format,
+    input::{Input, Origin, survey},
     json_rows::JsonSource,
     mapping::Mapping,
     ndjson::NdjsonSource,
@@ -165,6 +169,9 @@ async fn prepare(args: &LoadArgs, origin: Origin) -> Result<Prepared, Error> {
 
 fn prepare_blocking(args: &LoadArgs, origin: &Origin) -> Result<Prepared, Error> {
     let mapping = Mapping::new(&args.maps, args.preset)?;
+    if origin.is_large() {
+        eprintln!("reading {} once for its fingerprint", origin.name());
+    }
     let survey = origin.is_regular().then(|| survey(origin)).transpose()?;
     let digest = survey.as_ref().map(|survey| survey.digest);
     let mut input = Input::open(origin, digest)?;
