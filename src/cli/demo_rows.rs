@@ -5,14 +5,6 @@
 //! email of an earlier one, often in another spelling; about three in a hundred cannot be stored, each kind
 //! of trouble among them.
 
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        reason = "a test that meets what it did not expect should panic"
-    )
-)]
-
 use serde_json::{Map, Value, json};
 
 /// One row in so many repeats an earlier email.

@@ -10,14 +10,6 @@
 //! the same command again resumes, or says that its batch is complete; a row is stored once, whatever
 //! breaks. Standard output holds the result only.
 
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        reason = "a test that meets what it did not expect should panic"
-    )
-)]
-
 mod args;
 mod assign;
 mod batch_id;
@@ -55,7 +47,7 @@ use std::{collections::BTreeMap, io::Write as _};
 pub(crate) use self::{
     args::LoadArgs,
     client::Service,
-    engine::{Options, Outcome, load_rows},
+    engine::{Options, load_rows},
     error::Error,
     rejects::collect as collect_rejections,
     report::{BatchReport, OutputFormat, render as render_reports},
