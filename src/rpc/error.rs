@@ -13,6 +13,9 @@ use crate::proto::r#type::v1::ErrorReason;
 
 /// The `domain` of every `ErrorInfo`.
 const DOMAIN: &str = "leadvault";
+/// The longest text of a status. A status travels as headers, percent-encoded and in base64, and clients take
+/// 16 KiB of those by default: past that they see a broken stream instead of the error.
+const MAX_TEXT_BYTES: usize = 1_000;
 /// How long a caller should wait before it tries again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -256,18 +259,18 @@ impl Error {
         let metadata = self
             .metadata()
             .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
+            .map(|(key, value)| (key.to_owned(), cut(value)))
             .collect::<std::collections::HashMap<_, _>>();
         let mut details = ErrorDetails::with_error_info(name, DOMAIN, metadata);
         match self {
             Self::InvalidField { field, description } => {
-                details.add_bad_request_violation(*field, description.clone());
+                details.add_bad_request_violation(*field, cut(description.clone()));
             }
             Self::InvalidPageToken(description) => {
                 details.add_bad_request_violation("page_token", *description);
             }
             Self::LimitExceeded { what, .. } => {
-                details.add_bad_request_violation(*what, self.to_string());
+                details.add_bad_request_violation(*what, cut(self.to_string()));
             }
             Self::ShuttingDown | Self::DatabaseUnavailable(_) | Self::PoolExhausted => {
                 details.set_retry_info(Some(RETRY_DELAY));
@@ -289,8 +292,17 @@ impl From<Error> for Status {
             }
             _ => {}
         }
-        Self::with_error_details(error.code(), error.to_string(), error.details())
+        Self::with_error_details(error.code(), cut(error.to_string()), error.details())
     }
+}
+
+/// A text of a status: one that is longer than [`MAX_TEXT_BYTES`] ends in an ellipsis.
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+        text.push('…');
+    }
+    text
 }
 
 /// An error and what caused it, in one line.
