@@ -124,7 +124,12 @@ impl Reader {
     /// Turns messages into jobs until the stream ends, one way or another.
     async fn read(mut self, jobs: mpsc::Sender<Job>) {
         loop {
-            let job = match self.next_job().await {
+            let next = tokio::select! {
+                next = self.next_job() => next,
+                // The writer stopped: what the client says no longer matters.
+                () = jobs.closed() => return,
+            };
+            let job = match next {
                 Ok(Some(job)) => job,
                 Ok(None) => return,
                 Err(error) => Job::Refuse(error),
