@@ -118,9 +118,13 @@ pub enum Error {
     },
     /// Nothing was received for too long.
     #[error(
-        "nothing was received for {0} seconds (setting stream-idle-timeout); an empty rows message is a heartbeat"
+        "nothing was received for {} seconds (setting stream-idle-timeout); an empty rows message is a heartbeat",
+        .0.as_secs_f64()
     )]
-    StreamIdle(u64),
+    StreamIdle(Duration),
+    /// What tonic says of a message that it did not take, such as one past its limit; passed on as it is.
+    #[error("{0}")]
+    Transport(Status),
     /// The server is going away.
     #[error("the server is shutting down; what was acked is stored, try again")]
     ShuttingDown,
@@ -168,6 +172,7 @@ impl Error {
             Self::LaneFenced(_) => Code::Aborted,
             Self::OffsetGap { .. } => Code::OutOfRange,
             Self::StreamIdle(_) => Code::DeadlineExceeded,
+            Self::Transport(status) => status.code(),
             Self::ShuttingDown | Self::DatabaseUnavailable(_) => Code::Unavailable,
             Self::PoolExhausted => Code::ResourceExhausted,
             Self::Internal(_) => Code::Internal,
@@ -191,6 +196,7 @@ impl Error {
             Self::StreamOrder(_) => ErrorReason::StreamOrder,
             Self::StreamUnfinished { .. } => ErrorReason::StreamUnfinished,
             Self::StreamIdle(_) => ErrorReason::StreamIdle,
+            Self::Transport(_) => ErrorReason::Unspecified,
             Self::ShuttingDown => ErrorReason::ShuttingDown,
             Self::DatabaseUnavailable(_) => ErrorReason::DatabaseUnavailable,
             Self::PoolExhausted => ErrorReason::PoolExhausted,
@@ -246,7 +252,7 @@ impl Error {
                 ("lane", lane.to_string()),
                 ("next_offset", next_offset.to_string()),
             ],
-            Self::StreamIdle(seconds) => vec![("idle_seconds", seconds.to_string())],
+            Self::StreamIdle(idle) => vec![("idle_seconds", idle.as_secs_f64().to_string())],
             _ => Vec::new(),
         }
     }
@@ -284,6 +290,7 @@ impl Error {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         match &error {
+            Error::Transport(status) => return status.clone(),
             Error::Internal(cause) => {
                 tracing::error!(cause = %chain(cause.as_ref()), "call failed")
             }
