@@ -144,20 +144,25 @@ AS $$
 DECLARE
     v_batch intake.batches;
 BEGIN
+    -- A refused open settles nothing, so that the corrected one is the first: a lane that the batch would not
+    -- have makes no batch.
     INSERT INTO intake.batches (batch_id, source, on_duplicate, lane_count, metadata, created_by)
-    VALUES (p_batch_id, p_source, coalesce(p_on_duplicate, 'mark'),
-            CASE WHEN p_lane >= 0 THEN coalesce(p_lane_count, 1) END, coalesce(p_metadata, '{}'), p_actor)
+    SELECT p_batch_id, p_source, coalesce(p_on_duplicate, 'mark'),
+           CASE WHEN p_lane >= 0 THEN coalesce(p_lane_count, 1) END, coalesce(p_metadata, '{}'), p_actor
+    WHERE p_lane < coalesce(p_lane_count, 1)
     ON CONFLICT (batch_id) DO NOTHING;
 
     -- Single calls may have begun the batch: its first bulk open settles the lanes and the notes.
     IF p_lane >= 0 THEN
-        UPDATE intake.batches
+        UPDATE intake.batches AS b
         SET lane_count = coalesce(p_lane_count, 1), metadata = coalesce(p_metadata, '{}')
-        WHERE batch_id = p_batch_id AND lane_count IS NULL AND source = p_source;
+        WHERE b.batch_id = p_batch_id AND b.lane_count IS NULL AND b.abandoned_at IS NULL
+          AND b.source = p_source AND b.on_duplicate = coalesce(p_on_duplicate, b.on_duplicate)
+          AND p_lane < coalesce(p_lane_count, 1);
     END IF;
 
     -- Shared, so that lanes open side by side, yet not while the batch is abandoned or completed.
-    SELECT * INTO STRICT v_batch FROM intake.batches WHERE batch_id = p_batch_id FOR SHARE;
+    SELECT * INTO v_batch FROM intake.batches WHERE batch_id = p_batch_id FOR SHARE;
 
     outcome := 'mismatch';
     IF v_batch.source <> p_source THEN
@@ -166,9 +171,9 @@ BEGIN
     ELSIF p_lane >= 0 AND v_batch.lane_count <> p_lane_count THEN
         field := 'lane_count';
         stored := v_batch.lane_count;
-    ELSIF p_lane >= v_batch.lane_count THEN
+    ELSIF p_lane >= coalesce(v_batch.lane_count, p_lane_count, 1) THEN
         field := 'lane';
-        stored := v_batch.lane_count;
+        stored := coalesce(v_batch.lane_count, 1);
     ELSIF v_batch.on_duplicate <> p_on_duplicate THEN
         field := 'on_duplicate';
         stored := v_batch.on_duplicate;

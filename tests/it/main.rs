@@ -10,5 +10,5 @@
     reason = "a test that cannot go on has failed, and its name says what it shows"
 )]
 
+mod bulk_stream;
 mod harness;
-mod smoke;

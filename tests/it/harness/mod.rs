@@ -4,7 +4,11 @@
 
 mod app;
 mod cluster;
+pub(crate) mod evidence;
 mod lane;
+mod refusal;
+pub(crate) mod rows;
 
 pub(crate) use app::{App, Sql};
 pub(crate) use lane::{Lane, ack, open, opened, summary};
+pub(crate) use refusal::{Refusal, refusal};
