@@ -3,8 +3,11 @@
 //! A test reads like a story: start the app, act as a client, look at what is there.
 
 mod app;
+mod calls;
 mod cluster;
 mod lane;
 
-pub(crate) use app::{App, Sql};
+pub(crate) use app::{App, Sql, url_as};
+pub(crate) use calls::{assert_field, emails, refused, row};
+pub(crate) use cluster::{empty_database, fresh_database, private_cluster};
 pub(crate) use lane::{Lane, ack, open, opened, summary};
