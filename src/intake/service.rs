@@ -227,12 +227,13 @@ impl IntakeService for Intake {
         let actor = actor(&request);
         let request = request.into_inner();
         let batch_id = convert::batch_id(&request.batch_id)?;
-        within(
-            "bytes of reason",
-            request.reason.len(),
-            MAX_REASON_BYTES,
-            "none",
-        )?;
+        if request.reason.len() > MAX_REASON_BYTES {
+            let description = format!(
+                "has {} bytes, at most {MAX_REASON_BYTES} are taken",
+                request.reason.len()
+            );
+            return Err(Error::invalid("reason", description).into());
+        }
         let reason = convert::storable(&request.reason, MAX_REASON_BYTES);
         let mut connection = self.0.connection().await?;
         repository::abandon_batch(&mut connection, &batch_id, &reason, &actor).await?;
