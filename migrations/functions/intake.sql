@@ -449,6 +449,23 @@ COMMENT ON FUNCTION intake.f_append_rows(text, text, text, integer[], jsonb[], t
                                          text[], text[], bytea[], bigint[], text) IS
     'Appends validated and rejected rows to lane -1 of a batch';
 
+-- Whether a text can name a batch or a source, by the rule of the service: what it would refuse as a filter
+-- must not come in by hand. The classes are written out, since those of a collation differ.
+CREATE FUNCTION intake.f_is_name(p_text text)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(
+        octet_length(p_text) <= 1000
+        AND p_text !~ '[\u0001-\u001f\u007f-\u009f]'
+        AND p_text ~ '[^ \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]',
+        false);
+$$;
+
+COMMENT ON FUNCTION intake.f_is_name(text) IS
+    'Whether a text can name a batch or a source: not blank, at most 1000 bytes, no control characters';
+
 -- The reference's function, for people at psql: see schema-reference, "intake.f_ingest_json()".
 -- A row each, in order, then a summary row whose load_id is NULL.
 CREATE FUNCTION intake.f_ingest_json(p_rows jsonb[], p_source text, p_batch_id text)
@@ -464,12 +481,12 @@ DECLARE
     v_result   record;
     v_fates    text;
 BEGIN
-    IF p_source IS NULL OR btrim(p_source) = '' OR octet_length(p_source) > 1000 THEN
-        RAISE EXCEPTION 'p_source must be a text of 1 to 1000 bytes'
+    IF NOT intake.f_is_name(p_source) THEN
+        RAISE EXCEPTION 'p_source must be a text of 1 to 1000 bytes without control characters, and not blank'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'name where the rows come from: apollo, apify, manual';
     END IF;
-    IF p_batch_id IS NULL OR btrim(p_batch_id) = '' OR octet_length(p_batch_id) > 1000 THEN
-        RAISE EXCEPTION 'p_batch_id must be a text of 1 to 1000 bytes'
+    IF NOT intake.f_is_name(p_batch_id) THEN
+        RAISE EXCEPTION 'p_batch_id must be a text of 1 to 1000 bytes without control characters, and not blank'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'any name that tells this batch from others';
     END IF;
 
