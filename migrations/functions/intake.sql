@@ -655,7 +655,8 @@ $$;
 COMMENT ON FUNCTION intake.f_abandon_batch(text, text, text) IS
     'Ends a batch that will never complete: it takes no more rows, and what is in stays';
 
--- Sets failed loads back to pending, where they win the claim on their email again.
+-- Sets failed loads back to pending, where they win the claim on their email again. A load that an
+-- administrator wrote may have no email that could be claimed: it is set back without.
 CREATE FUNCTION intake.f_retry_failed_loads(p_load_ids bigint[], p_actor text)
 RETURNS TABLE (load_id bigint, outcome text, claim_load_id bigint)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -680,7 +681,7 @@ BEGIN
         SELECT DISTINCT ON (e.email) e.email, l.load_id, jsonb_hash_extended(l.raw_data, 0) AS content_hash
         FROM intake.raw_loads AS l
         CROSS JOIN LATERAL coalesce(l.metadata ->> 'normalized_email', l.raw_data ->> 'email') AS e (email)
-        WHERE l.load_id = ANY (v_failed)
+        WHERE l.load_id = ANY (v_failed) AND octet_length(e.email) <= 254
         ORDER BY e.email, l.load_id
     ), claimed AS (
         INSERT INTO intake.email_claims AS held (email, load_id, accepted_at, content_hash)
@@ -692,7 +693,14 @@ BEGIN
         WHERE held.accepted_at <= v_now - interval '30 days' OR held.load_id = excluded.load_id
         RETURNING held.load_id
     )
-    SELECT coalesce(array_agg(c.load_id), '{}') INTO STRICT v_retried FROM claimed AS c;
+    SELECT coalesce(array_agg(r.load_id), '{}') INTO STRICT v_retried
+    FROM (
+        SELECT c.load_id FROM claimed AS c
+        UNION ALL
+        SELECT l.load_id FROM intake.raw_loads AS l
+        WHERE l.load_id = ANY (v_failed)
+          AND octet_length(coalesce(l.metadata ->> 'normalized_email', l.raw_data ->> 'email')) <= 254 IS NOT TRUE
+    ) AS r;
 
     WITH retried AS (
         UPDATE intake.raw_loads AS l
