@@ -1,4 +1,4 @@
-//! ListAuditLog.
+//! `ListAuditLog`.
 
 use leadvault::proto::intake::v1::{
     AuditEntry, ListAuditLogRequest, ListAuditLogResponse, ListOrder,

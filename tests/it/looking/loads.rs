@@ -1,4 +1,4 @@
-//! GetRawLoad and ListRawLoads.
+//! `GetRawLoad` and `ListRawLoads`.
 
 use leadvault::proto::intake::v1::{
     GetRawLoadRequest, ListOrder, ListRawLoadsRequest, LoadStatus, RawLoad, TraceRowRequest,

@@ -166,7 +166,7 @@ async fn batches_that_began_at_the_same_moment_are_each_listed_once() {
     app.stop().await;
 }
 
-/// A token of ListRawLoads without filters.
+/// A token of `ListRawLoads` without filters.
 async fn token(app: &App) -> String {
     let request = ListRawLoadsRequest {
         page_size: 1,

@@ -1,4 +1,4 @@
-//! RetryFailedLoads. Promotion, which fails loads, is not there yet: the tests fail them as it will.
+//! `RetryFailedLoads`. Promotion, which fails loads, is not there yet: the tests fail them as it will.
 
 use leadvault::proto::intake::v1::{
     RetryFailedLoadsRequest, RetryFailedLoadsResponse,

@@ -1,4 +1,4 @@
-//! TraceRow.
+//! `TraceRow`.
 
 use leadvault::proto::{
     intake::v1::{RowFate, RowIdentity, TraceRowRequest, TraceRowResponse, trace_row_request::Key},
