@@ -124,7 +124,12 @@ impl Reader {
     /// Turns messages into jobs until the stream ends, one way or another.
     async fn read(mut self, jobs: mpsc::Sender<Job>) {
         loop {
-            let job = match self.next_job().await {
+            let next = tokio::select! {
+                next = self.next_job() => next,
+                // The writer stopped: what the client says no longer matters.
+                () = jobs.closed() => return,
+            };
+            let job = match next {
                 Ok(Some(job)) => job,
                 Ok(None) => return,
                 Err(error) => Job::Refuse(error),
@@ -180,15 +185,16 @@ impl Reader {
                     Ok(Some(BulkIngestRequest { message: Some(message) })) => Ok(Some(message)),
                     Ok(Some(BulkIngestRequest { message: None })) => Err(Error::StreamOrder(
                         "a message is one of open, rows and finish; this one is none of them")),
-                    // The connection broke: as good as the end, and the state machine knows what it means.
+                    // A message that tonic refused, such as one past its limit; or the connection broke, and
+                    // nobody hears the answer.
                     Err(status) => {
                         tracing::debug!(code = ?status.code(), "bulk stream broke");
-                        Ok(None)
+                        Err(Error::Transport(status))
                     }
                 },
                 () = tokio::time::sleep_until(deadline) => {
                     if self.unacked.0.load(Ordering::Relaxed) == 0 {
-                        return Err(Error::StreamIdle(idle.as_secs()));
+                        return Err(Error::StreamIdle(idle));
                     }
                     deadline = Instant::now() + idle.min(Duration::from_secs(1));
                 }

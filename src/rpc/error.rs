@@ -13,6 +13,9 @@ use crate::proto::r#type::v1::ErrorReason;
 
 /// The `domain` of every `ErrorInfo`.
 const DOMAIN: &str = "leadvault";
+/// The longest text of a status. A status travels as headers, percent-encoded and in base64, and clients take
+/// 16 KiB of those by default: past that they see a broken stream instead of the error.
+const MAX_TEXT_BYTES: usize = 1_000;
 /// How long a caller should wait before it tries again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -115,9 +118,13 @@ pub enum Error {
     },
     /// Nothing was received for too long.
     #[error(
-        "nothing was received for {0} seconds (setting stream-idle-timeout); an empty rows message is a heartbeat"
+        "nothing was received for {} seconds (setting stream-idle-timeout); an empty rows message is a heartbeat",
+        .0.as_secs_f64()
     )]
-    StreamIdle(u64),
+    StreamIdle(Duration),
+    /// What tonic says of a message that it did not take, such as one past its limit; passed on as it is.
+    #[error("{0}")]
+    Transport(Status),
     /// The server is going away.
     #[error("the server is shutting down; what was acked is stored, try again")]
     ShuttingDown,
@@ -165,6 +172,7 @@ impl Error {
             Self::LaneFenced(_) => Code::Aborted,
             Self::OffsetGap { .. } => Code::OutOfRange,
             Self::StreamIdle(_) => Code::DeadlineExceeded,
+            Self::Transport(status) => status.code(),
             Self::ShuttingDown | Self::DatabaseUnavailable(_) => Code::Unavailable,
             Self::PoolExhausted => Code::ResourceExhausted,
             Self::Internal(_) => Code::Internal,
@@ -188,6 +196,7 @@ impl Error {
             Self::StreamOrder(_) => ErrorReason::StreamOrder,
             Self::StreamUnfinished { .. } => ErrorReason::StreamUnfinished,
             Self::StreamIdle(_) => ErrorReason::StreamIdle,
+            Self::Transport(_) => ErrorReason::Unspecified,
             Self::ShuttingDown => ErrorReason::ShuttingDown,
             Self::DatabaseUnavailable(_) => ErrorReason::DatabaseUnavailable,
             Self::PoolExhausted => ErrorReason::PoolExhausted,
@@ -243,7 +252,7 @@ impl Error {
                 ("lane", lane.to_string()),
                 ("next_offset", next_offset.to_string()),
             ],
-            Self::StreamIdle(seconds) => vec![("idle_seconds", seconds.to_string())],
+            Self::StreamIdle(idle) => vec![("idle_seconds", idle.as_secs_f64().to_string())],
             _ => Vec::new(),
         }
     }
@@ -256,18 +265,18 @@ impl Error {
         let metadata = self
             .metadata()
             .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
+            .map(|(key, value)| (key.to_owned(), cut(value)))
             .collect::<std::collections::HashMap<_, _>>();
         let mut details = ErrorDetails::with_error_info(name, DOMAIN, metadata);
         match self {
             Self::InvalidField { field, description } => {
-                details.add_bad_request_violation(*field, description.clone());
+                details.add_bad_request_violation(*field, cut(description.clone()));
             }
             Self::InvalidPageToken(description) => {
                 details.add_bad_request_violation("page_token", *description);
             }
             Self::LimitExceeded { what, .. } => {
-                details.add_bad_request_violation(*what, self.to_string());
+                details.add_bad_request_violation(*what, cut(self.to_string()));
             }
             Self::ShuttingDown | Self::DatabaseUnavailable(_) | Self::PoolExhausted => {
                 details.set_retry_info(Some(RETRY_DELAY));
@@ -281,6 +290,7 @@ impl Error {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         match &error {
+            Error::Transport(status) => return status.clone(),
             Error::Internal(cause) => {
                 tracing::error!(cause = %chain(cause.as_ref()), "call failed")
             }
@@ -289,8 +299,17 @@ impl From<Error> for Status {
             }
             _ => {}
         }
-        Self::with_error_details(error.code(), error.to_string(), error.details())
+        Self::with_error_details(error.code(), cut(error.to_string()), error.details())
     }
+}
+
+/// A text of a status: one that is longer than [`MAX_TEXT_BYTES`] ends in an ellipsis.
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+        text.push('…');
+    }
+    text
 }
 
 /// An error and what caused it, in one line.

@@ -6,13 +6,19 @@ use clap::Parser;
 use leadvault::{
     config::ServiceSettings,
     db::{APP_ROLE, DatabaseUrl, Pool, PoolOptions},
-    proto::intake::v1::intake_service_client::IntakeServiceClient,
+    proto::intake::v1::{
+        bulk_ingest_request::Open, bulk_ingest_response::Opened,
+        intake_service_client::IntakeServiceClient,
+    },
     server::Server,
 };
 use tokio_postgres::{Client, NoTls, Row, types::ToSql};
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
 
-use super::cluster;
+use super::{Lane, cluster};
 
 /// A running service.
 pub(crate) struct App {
@@ -75,6 +81,11 @@ impl App {
     /// A client of the Intake service, on a connection of its own.
     pub(crate) async fn intake(&self) -> IntakeServiceClient<Channel> {
         IntakeServiceClient::new(self.channel().await)
+    }
+
+    /// A bulk stream, on a connection of its own, that opened a lane.
+    pub(crate) async fn lane(&self, open: Open) -> Result<(Lane, Opened), Status> {
+        Lane::open(self.intake().await, open).await
     }
 
     /// The database, as its owner.

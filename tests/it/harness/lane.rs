@@ -75,6 +75,26 @@ impl Lane {
         .await;
     }
 
+    /// Sends rows each on its own.
+    pub(crate) async fn send_each(&mut self, offset: Option<i64>, rows: Vec<request::Row>) {
+        self.send(request::Message::Rows(request::Rows {
+            offset,
+            rows,
+            ..Default::default()
+        }))
+        .await;
+    }
+
+    /// Sends rows each on its own and waits for their ack.
+    pub(crate) async fn each(
+        &mut self,
+        offset: impl Into<Option<i64>>,
+        rows: Vec<request::Row>,
+    ) -> Result<response::Ack, Status> {
+        self.send_each(offset.into(), rows).await;
+        self.receive().await.map(ack)
+    }
+
     /// Sends rows and waits for their ack.
     pub(crate) async fn rows(
         &mut self,
@@ -90,6 +110,19 @@ impl Lane {
         self.send(request::Message::Finish(request::Finish { row_count }))
             .await;
         self.receive().await.map(summary)
+    }
+
+    /// Waits until the server has let go of this side, so that nothing can be sent any more.
+    pub(crate) async fn let_go(&self) {
+        if let Some(outbound) = &self.outbound {
+            outbound.closed().await;
+        }
+    }
+
+    /// Asserts that the server has nothing more to say.
+    pub(crate) async fn expect_end(&mut self) {
+        let message = self.inbound.message().await.unwrap();
+        assert!(message.is_none(), "{message:?}");
     }
 
     /// Ends the client's side without a word.
