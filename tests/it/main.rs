@@ -10,10 +10,7 @@
     reason = "a test that cannot go on has failed, and its name says what it shows"
 )]
 
-<<<<<<< HEAD
 mod bulk_stream;
-mod harness;
-=======
 mod doors;
 mod harness;
 mod json_function;
@@ -21,5 +18,3 @@ mod looking;
 mod migrations;
 mod reference;
 mod service;
-mod smoke;
->>>>>>> tests2
