@@ -10,5 +10,7 @@
     reason = "a test that cannot go on has failed, and its name says what it shows"
 )]
 
+mod bad_rows;
 mod bulk_stream;
 mod harness;
+mod ingest_rows;

@@ -10,5 +10,5 @@ mod refusal;
 pub(crate) mod rows;
 
 pub(crate) use app::{App, Sql};
-pub(crate) use lane::{Lane, ack, open, opened, summary};
-pub(crate) use refusal::{Refusal, refusal};
+pub(crate) use lane::{Lane, ack, open};
+pub(crate) use refusal::refusal;
