@@ -12,5 +12,7 @@
 
 mod bad_rows;
 mod bulk_stream;
+mod duplicates;
 mod harness;
 mod ingest_rows;
+mod laws;

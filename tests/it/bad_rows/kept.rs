@@ -119,12 +119,7 @@ async fn a_page_of_loads_with_long_names_fits_a_client_with_default_limits() {
     let filler = "x".repeat(1_700);
     let domain = "d".repeat(50) + "." + &"e".repeat(50) + "." + &"f".repeat(50) + ".example";
     let rows: Vec<_> = (0..ROWS)
-        .map(|number| {
-            format!(
-                r#"{{"email":"{number:0>60}@{domain}","n":"{:x<1700}"}}"#,
-                ""
-            )
-        })
+        .map(|number| format!(r#"{{"email":"{number:0>60}@{domain}","n":"{filler}"}}"#))
         .collect();
     lane.rows(0, &rows).await.unwrap();
     assert_eq!(evidence::raw_loads(&app, &batch_id).await.len(), ROWS);
