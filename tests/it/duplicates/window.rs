@@ -131,7 +131,10 @@ async fn a_duplicate_does_not_renew_the_window() {
 async fn a_rejected_row_claims_nothing() {
     let app = App::start().await;
     let bad = r#"{"email":"a@x.example","n":1e999}"#.to_owned();
-    assert_eq!(fates(&app, "b", Mark, &[bad.clone()]).await, "r");
+    assert_eq!(
+        fates(&app, "b", Mark, std::slice::from_ref(&bad)).await,
+        "r"
+    );
     assert_eq!(
         fates(&app, "b", Mark, &[bad, row("a@x.example")]).await,
         "ra"

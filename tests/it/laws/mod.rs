@@ -5,7 +5,7 @@ mod law_02_exactly_once;
 mod law_04_one_winner;
 mod law_12_bounded_work;
 
-/// A small random number generator (SplitMix64), so that a failure repeats itself.
+/// A small random number generator (`SplitMix64`), so that a failure repeats itself.
 struct Random(u64);
 
 impl Random {
