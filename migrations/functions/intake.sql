@@ -197,6 +197,43 @@ $$;
 COMMENT ON FUNCTION intake.f_open_lane(text, text, integer, integer, text, jsonb, text) IS
     'Opens a lane for a new writer and fences the one before';
 
+-- The policy accept_changed within one chunk: each row is measured against the one before it of the same
+-- email, as if each came in a chunk of its own. Returns the loads accepted beyond the first of each email,
+-- and moves the claims, which the caller holds, to the last of them.
+CREATE FUNCTION intake.f_claim_changes(p_load_ids bigint[], p_emails text[], p_rows jsonb[], p_now timestamptz)
+RETURNS bigint[]
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_nestloop = off
+AS $$
+DECLARE
+    v_accepted bigint[];
+BEGIN
+    WITH hashed AS (
+        SELECT load_id, email, jsonb_hash_extended(raw_data, 0) AS content_hash
+        FROM unnest(p_load_ids, p_emails, p_rows) AS r (load_id, email, raw_data)
+    ), compared AS (
+        SELECT load_id, email, content_hash,
+               lag(content_hash) OVER (PARTITION BY email ORDER BY load_id) AS hash_before
+        FROM hashed
+    ), changed AS (
+        SELECT load_id, email, content_hash FROM compared WHERE content_hash <> hash_before
+    ), moved AS (
+        UPDATE intake.email_claims AS held
+        SET load_id = latest.load_id, accepted_at = p_now, content_hash = latest.content_hash
+        FROM (SELECT DISTINCT ON (email) load_id, email, content_hash
+              FROM changed
+              ORDER BY email, load_id DESC) AS latest
+        WHERE held.email = latest.email
+    )
+    SELECT array_agg(load_id) INTO STRICT v_accepted FROM changed;
+    RETURN coalesce(v_accepted, '{}');
+END
+$$;
+
+COMMENT ON FUNCTION intake.f_claim_changes(bigint[], text[], jsonb[], timestamptz) IS
+    'Accepts the changed rows of one chunk beyond the first of each email';
+
 -- Stores one chunk of a lane: its good rows, its rejected rows, the fate of each, the lane's next offset.
 -- The body of bulk ingest, of IngestRows and of f_ingest_json: the rules of duplicates live here.
 --
@@ -233,14 +270,15 @@ SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_lane     intake.batch_lanes;
-    v_batch    intake.batches;
-    v_now      timestamptz;
-    v_row_count integer := cardinality(p_positions) + cardinality(p_rejected_positions);
-    v_accepted bigint[];
-    v_loads    bigint[];
-    v_moved    bigint[];
-    v_accepted_count bigint;
+    v_lane      intake.batch_lanes;
+    v_batch     intake.batches;
+    v_now       timestamptz;
+    v_row_count integer  := cardinality(p_positions) + cardinality(p_rejected_positions);
+    v_loads     bigint[] := '{}';
+    v_accepted  bigint[];
+    v_fates     text[]   := '{}';
+    v_audit_pending   jsonb := jsonb_build_object('actor', p_actor, 'status', 'pending');
+    v_audit_duplicate jsonb := jsonb_build_object('actor', p_actor, 'status', 'duplicate');
 BEGIN
     SELECT * INTO v_lane FROM intake.batch_lanes
     WHERE batch_id = p_batch_id AND lane = p_lane
@@ -270,24 +308,16 @@ BEGIN
     v_now := clock_timestamp();
 
     -- Ids in the order of the rows.
-    SELECT array_agg(nextval('intake.raw_loads_load_id_seq') ORDER BY position) INTO v_loads
-    FROM generate_series(1, cardinality(p_positions)) AS position;
+    v_loads := ARRAY(SELECT nextval('intake.raw_loads_load_id_seq')
+                     FROM generate_series(1, cardinality(p_positions)));
 
     -- Law 4, one winner. Sorted, so that two chunks that share emails queue up instead of deadlocking;
-    -- ON CONFLICT waits for a concurrent claim and then sees it.
-    WITH ranked AS (
-        SELECT load_id, email, content_hash,
-               row_number() OVER same_email AS nth,
-               lag(content_hash) OVER same_email AS hash_before
-        FROM (SELECT load_id, email, jsonb_hash_extended(raw_data, 0) AS content_hash
-              FROM unnest(v_loads, p_emails, p_rows) AS r (load_id, email, raw_data)) AS hashed
-        WINDOW same_email AS (PARTITION BY email ORDER BY load_id)
-    ), claimed AS (
+    -- ON CONFLICT waits for a concurrent claim and then sees it. Within the chunk the first row claims.
+    WITH claimed AS (
         INSERT INTO intake.email_claims AS held (email, load_id, accepted_at, content_hash)
-        SELECT email, load_id, v_now, content_hash
-        FROM ranked
-        WHERE nth = 1
-        ORDER BY email
+        SELECT DISTINCT ON (email) email, load_id, v_now, jsonb_hash_extended(raw_data, 0)
+        FROM (SELECT unnest(p_emails) AS email, unnest(v_loads) AS load_id, unnest(p_rows) AS raw_data) AS r
+        ORDER BY email, load_id
         ON CONFLICT (email) DO UPDATE
         SET load_id = excluded.load_id,
             accepted_at = excluded.accepted_at,
@@ -295,54 +325,34 @@ BEGIN
         WHERE held.accepted_at <= v_now - interval '30 days'
            OR (v_batch.on_duplicate = 'accept_changed' AND held.content_hash <> excluded.content_hash)
         RETURNING held.load_id
-    ), moved AS (
-        -- Within the chunk each row is measured against the one before it, as if each came alone.
-        SELECT load_id, email, content_hash
-        FROM ranked
-        WHERE v_batch.on_duplicate = 'accept_changed' AND nth > 1 AND content_hash <> hash_before
     )
-    SELECT array_agg(load_id ORDER BY load_id), array_agg(load_id) FILTER (WHERE later)
-    INTO v_accepted, v_moved
-    FROM (SELECT load_id, false AS later FROM claimed
-          UNION ALL
-          SELECT load_id, true FROM moved) AS accepted;
+    SELECT coalesce(array_agg(load_id), '{}') INTO STRICT v_accepted FROM claimed;
 
-    IF v_moved IS NOT NULL THEN
-        -- The claims' rows are locked since the statement above.
-        UPDATE intake.email_claims AS held
-        SET load_id = latest.load_id, accepted_at = v_now, content_hash = latest.content_hash
-        FROM (
-            SELECT DISTINCT ON (r.email)
-                   r.email, r.load_id, jsonb_hash_extended(r.raw_data, 0) AS content_hash
-            FROM unnest(v_loads, p_emails, p_rows) AS r (load_id, email, raw_data)
-            WHERE r.load_id = ANY (v_moved)
-            ORDER BY r.email, r.load_id DESC
-        ) AS latest
-        WHERE held.email = latest.email;
+    IF v_batch.on_duplicate = 'accept_changed' THEN
+        v_accepted := v_accepted || intake.f_claim_changes(v_loads, p_emails, p_rows, v_now);
     END IF;
 
-    WITH incoming AS (
-        SELECT r.position, r.load_id, r.raw_data, r.email, a.load_id IS NOT NULL AS accepted
-        FROM unnest(p_positions, v_loads, p_rows, p_emails) AS r (position, load_id, raw_data, email)
-        LEFT JOIN unnest(v_accepted) AS a (load_id) USING (load_id)
-    )
+    IF cardinality(v_accepted) = cardinality(v_loads) THEN
+        v_fates := array_fill('a'::text, ARRAY[cardinality(v_loads)]);
+    ELSE
+        SELECT array_agg(CASE WHEN a.load_id IS NULL THEN 'd' ELSE 'a' END ORDER BY r.load_id) INTO v_fates
+        FROM unnest(v_loads) AS r (load_id)
+        LEFT JOIN unnest(v_accepted) AS a (load_id) USING (load_id);
+    END IF;
+
     INSERT INTO intake.raw_loads (load_id, batch_id, source, raw_data, status, created_at, metadata)
     SELECT load_id, p_batch_id, v_batch.source, raw_data,
-           CASE WHEN accepted THEN 'pending' ELSE 'duplicate' END, v_now,
+           CASE fate WHEN 'a' THEN 'pending' ELSE 'duplicate' END, v_now,
            CASE WHEN raw_data ->> 'email' = email
                 THEN jsonb_build_object('lane', p_lane, 'offset', first_offset + position)
                 ELSE jsonb_build_object('lane', p_lane, 'offset', first_offset + position,
                                         'normalized_email', email) END
-    FROM incoming
-    ORDER BY load_id;
+    FROM (SELECT unnest(v_loads) AS load_id, unnest(v_fates) AS fate, unnest(p_positions) AS position,
+                 unnest(p_emails) AS email, unnest(p_rows) AS raw_data) AS r;
 
     INSERT INTO intake.audit_log (action, load_id, details, "timestamp")
-    SELECT 'contact_ingested', load_id,
-           CASE WHEN a.load_id IS NOT NULL THEN jsonb_build_object('actor', p_actor, 'status', 'pending')
-                ELSE jsonb_build_object('actor', p_actor, 'status', 'duplicate') END, v_now
-    FROM unnest(v_loads) AS r (load_id)
-    LEFT JOIN unnest(v_accepted) AS a (load_id) USING (load_id)
-    ORDER BY load_id;
+    SELECT 'contact_ingested', load_id, CASE fate WHEN 'a' THEN v_audit_pending ELSE v_audit_duplicate END, v_now
+    FROM (SELECT unnest(v_loads) AS load_id, unnest(v_fates) AS fate) AS r;
 
     INSERT INTO intake.rejected_rows
         (batch_id, lane, row_offset, reason, pointer, detail, original, original_size, created_at)
@@ -351,25 +361,20 @@ BEGIN
         AS r (position, reason, pointer, detail, original, original_size)
     ORDER BY position;
 
-    SELECT convert_to(string_agg(fate, '' ORDER BY position), 'UTF8') INTO fates
-    FROM (
-        SELECT position, CASE WHEN a.load_id IS NOT NULL THEN 'a' ELSE 'd' END AS fate
-        FROM unnest(p_positions, v_loads) AS r (position, load_id)
-        LEFT JOIN unnest(v_accepted) AS a (load_id) USING (load_id)
-        UNION ALL
-        SELECT position, 'r' FROM unnest(p_rejected_positions) AS r (position)
-    ) AS rows;
+    SELECT convert_to(string_agg(fate, '' ORDER BY position), 'UTF8') INTO STRICT fates
+    FROM (SELECT unnest(p_positions) AS position, unnest(v_fates) AS fate
+          UNION ALL
+          SELECT unnest(p_rejected_positions), 'r') AS r;
 
     INSERT INTO intake.batch_chunks
         (batch_id, lane, first_offset, row_count, fates, first_load_id, last_load_id, created_at)
     VALUES (p_batch_id, p_lane, first_offset, v_row_count, fates,
             v_loads[1], v_loads[cardinality(v_loads)], v_now);
 
-    v_accepted_count := coalesce(cardinality(v_accepted), 0);
     UPDATE intake.batch_lanes AS l
     SET next_offset = l.next_offset + v_row_count,
-        accepted = l.accepted + v_accepted_count,
-        duplicate = l.duplicate + cardinality(p_positions) - v_accepted_count,
+        accepted = l.accepted + cardinality(v_accepted),
+        duplicate = l.duplicate + cardinality(p_positions) - cardinality(v_accepted),
         rejected = l.rejected + cardinality(p_rejected_positions)
     WHERE l.batch_id = p_batch_id AND l.lane = p_lane;
 

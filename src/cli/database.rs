@@ -30,7 +30,11 @@ impl Database {
             });
         }
         let data_dir = settings.data_dir.clone().unwrap_or_else(default_data_dir);
-        let embedded = Embedded::start(&EmbeddedOptions::new(data_dir)).await?;
+        Self::of(Embedded::start(&EmbeddedOptions::new(data_dir)).await?)
+    }
+
+    /// The database of a cluster that runs.
+    pub(crate) fn of(embedded: Embedded) -> Result<Self, Error> {
         let url = DatabaseUrl::parse(&embedded.url())?;
         Ok(Self {
             migration_url: url.clone(),

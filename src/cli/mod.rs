@@ -1,6 +1,9 @@
 //! The command line: a file a subcommand.
 
 mod database;
+mod demo;
+mod demo_rows;
+mod load;
 mod logging;
 mod migrate;
 mod serve;
@@ -25,6 +28,8 @@ struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Migrate(migrate::MigrateArgs),
+    Load(load::LoadArgs),
+    Demo(demo::DemoArgs),
 }
 
 /// Why a command failed; its message is for the person who typed it.
@@ -35,6 +40,10 @@ enum Error {
     Database(#[from] crate::db::Error),
     #[error(transparent)]
     Server(#[from] crate::server::Error),
+    #[error(transparent)]
+    Load(#[from] load::Error),
+    #[error("the demo's database cannot be emptied: {0}")]
+    Demo(diesel::result::Error),
     #[error("cannot listen to signals: {0}")]
     Signal(std::io::Error),
     #[error("--log: {0}")]
@@ -66,6 +75,8 @@ fn run(cli: Cli) -> Result<(), Error> {
         match cli.command {
             Command::Serve(args) => Box::pin(serve::run(args)).await,
             Command::Migrate(args) => Box::pin(migrate::run(args)).await,
+            Command::Load(args) => Ok(Box::pin(load::run(args)).await?),
+            Command::Demo(args) => Box::pin(demo::run(args)).await,
         }
     })
 }

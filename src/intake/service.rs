@@ -1,6 +1,6 @@
 //! The tonic service: parse, call, convert. No SQL here.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use prost::Message as _;
 use tokio::sync::mpsc;
@@ -227,12 +227,13 @@ impl IntakeService for Intake {
         let actor = actor(&request);
         let request = request.into_inner();
         let batch_id = convert::batch_id(&request.batch_id)?;
-        within(
-            "bytes of reason",
-            request.reason.len(),
-            MAX_REASON_BYTES,
-            "none",
-        )?;
+        if request.reason.len() > MAX_REASON_BYTES {
+            let description = format!(
+                "has {} bytes, at most {MAX_REASON_BYTES} are taken",
+                request.reason.len()
+            );
+            return Err(Error::invalid("reason", description).into());
+        }
         let reason = convert::storable(&request.reason, MAX_REASON_BYTES);
         let mut connection = self.0.connection().await?;
         repository::abandon_batch(&mut connection, &batch_id, &reason, &actor).await?;
@@ -252,11 +253,14 @@ impl IntakeService for Intake {
         let mut connection = self.0.connection().await?;
         let (load_ids, next_page_token) = self.loads_to_retry(&mut connection, request).await?;
         let outcomes = repository::retry_failed_loads(&mut connection, &load_ids, &actor).await?;
-        let retried = outcomes
+        // A load that was named twice has two outcomes, and is pending again once.
+        let retried: HashSet<i64> = outcomes
             .iter()
-            .filter(|outcome| outcome.outcome == "retried");
+            .filter(|outcome| outcome.outcome == "retried")
+            .map(|outcome| outcome.load_id)
+            .collect();
         Ok(Response::new(pb::RetryFailedLoadsResponse {
-            retried_count: i64::try_from(retried.count()).map_err(Error::internal)?,
+            retried_count: i64::try_from(retried.len()).map_err(Error::internal)?,
             outcomes: outcomes.iter().map(convert::retried).collect(),
             next_page_token,
         }))

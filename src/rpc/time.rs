@@ -27,6 +27,8 @@ pub(crate) fn from_timestamp(
         .map(|timestamp| {
             u32::try_from(timestamp.nanos)
                 .ok()
+                // chrono takes more for a leap second; a Timestamp has none.
+                .filter(|nanos| *nanos < 1_000_000_000)
                 .and_then(|nanos| DateTime::from_timestamp(timestamp.seconds, nanos))
                 .filter(|time| (1..=9999).contains(&time.year()))
                 .ok_or_else(|| Error::invalid(field, "must be a time in the years 1 to 9999"))

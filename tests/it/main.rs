@@ -12,7 +12,13 @@
 
 mod bad_rows;
 mod bulk_stream;
+mod doors;
 mod duplicates;
 mod harness;
 mod ingest_rows;
+mod json_function;
 mod laws;
+mod looking;
+mod migrations;
+mod reference;
+mod service;

@@ -106,6 +106,11 @@ impl App {
     }
 }
 
+/// The same database for another login; the cluster asks for no password.
+pub(crate) fn url_as(url: &str, login: &str) -> String {
+    url.replacen("://postgres@", &format!("://{login}@"), 1)
+}
+
 /// A database connection for looking behind the service.
 pub(crate) struct Sql(Client);
 
@@ -125,6 +130,11 @@ impl Sql {
     pub(crate) async fn refused(&self, statements: &str) -> String {
         let error = self.0.batch_execute(statements).await.unwrap_err();
         error.as_db_error().unwrap().message().to_owned()
+    }
+
+    /// Runs one statement that must succeed, and says how many rows it touched.
+    pub(crate) async fn touched(&self, statement: &str) -> u64 {
+        self.0.execute(statement, &[]).await.unwrap()
     }
 
     pub(crate) async fn rows(&self, query: &str, params: &[&(dyn ToSql + Sync)]) -> Vec<Row> {

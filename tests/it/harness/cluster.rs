@@ -30,6 +30,14 @@ pub(crate) async fn empty_database() -> String {
     create("").await
 }
 
+/// A cluster that one test has to itself, for what is the cluster's: roles. The test stops it; if it
+/// fails before, the watchdog does.
+pub(crate) async fn private_cluster() -> Embedded {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    start_in(format!("leadvault-test-{}-{number}", std::process::id())).await
+}
+
 async fn create(options: &str) -> String {
     let cluster = CLUSTER.get_or_init(start).await;
     let number = cluster.next_database.fetch_add(1, Ordering::Relaxed);
@@ -49,10 +57,24 @@ fn url_of(embedded: &Embedded, database: &str) -> String {
 }
 
 async fn start() -> Cluster {
+    let embedded = start_in(format!("leadvault-test-{}", std::process::id())).await;
+    super::Sql::connect(&embedded.url())
+        .await
+        .run(&format!("CREATE DATABASE {TEMPLATE}"))
+        .await;
+    let template = DatabaseUrl::parse(&url_of(&embedded, TEMPLATE)).unwrap();
+    migrate::up(&template).await.unwrap();
+    Cluster {
+        embedded,
+        next_database: AtomicUsize::new(0),
+    }
+}
+
+async fn start_in(folder: String) -> Embedded {
     // Not below a private folder: as root PostgreSQL runs as another user, who must be able to get there.
-    let data_dir = std::env::temp_dir().join(format!("leadvault-test-{}", std::process::id()));
+    let data_dir = std::env::temp_dir().join(folder);
     watch(&data_dir);
-    let embedded = Embedded::start(&EmbeddedOptions {
+    Embedded::start(&EmbeddedOptions {
         // Nothing here must survive the machine.
         settings: [
             ("fsync", "off"),
@@ -64,17 +86,7 @@ async fn start() -> Cluster {
         ..EmbeddedOptions::new(data_dir)
     })
     .await
-    .unwrap();
-    super::Sql::connect(&embedded.url())
-        .await
-        .run(&format!("CREATE DATABASE {TEMPLATE}"))
-        .await;
-    let template = DatabaseUrl::parse(&url_of(&embedded, TEMPLATE)).unwrap();
-    migrate::up(&template).await.unwrap();
-    Cluster {
-        embedded,
-        next_database: AtomicUsize::new(0),
-    }
+    .unwrap()
 }
 
 /// Stops the cluster and removes its folder when this process ends, however it ends: a static is never

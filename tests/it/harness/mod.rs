@@ -3,12 +3,15 @@
 //! A test reads like a story: start the app, act as a client, look at what is there.
 
 mod app;
+mod calls;
 mod cluster;
 pub(crate) mod evidence;
 mod lane;
 mod refusal;
 pub(crate) mod rows;
 
-pub(crate) use app::{App, Sql};
+pub(crate) use app::{App, Sql, url_as};
+pub(crate) use calls::{assert_field, emails, refused, row};
+pub(crate) use cluster::{empty_database, fresh_database, private_cluster};
 pub(crate) use lane::{Lane, ack, open};
 pub(crate) use refusal::refusal;

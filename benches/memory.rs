@@ -1,0 +1,102 @@
+//! Does the server's memory grow with the length of a stream?
+//!
+//! Two million rows stream through one lane of a real `leadvault serve`; its resident memory is read along
+//! the way. It has to stay under 150 MB. Linux only, where `/proc` tells.
+//!
+//! `cargo bench --bench memory`; another number of rows: `cargo bench --bench memory -- 500000`.
+
+#![allow(
+    clippy::expect_used,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    reason = "a bench that cannot go on has failed; the benches share more than each uses"
+)]
+
+mod support;
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use support::{Cluster, frames, stream_lane};
+use tonic::transport::Endpoint;
+
+const LIMIT_MB: u64 = 150;
+
+#[tokio::main]
+async fn main() {
+    let row_count = std::env::args()
+        .find_map(|arg| arg.parse().ok())
+        .unwrap_or(2_000_000);
+    let mut cluster = Cluster::start("bench-memory").await;
+    let (mut server, address) = serve(&cluster.fresh_database().await);
+    let before = status_mb(&server, "VmRSS:");
+    let channel = Endpoint::from_shared(address)
+        .expect("an address")
+        .connect()
+        .await
+        .expect("a connection");
+
+    let started = Instant::now();
+    let stream = tokio::spawn(stream_lane(channel, 0, 1, frames(row_count, 0, 1)));
+    let mut samples = Vec::new();
+    while !stream.is_finished() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        samples.push(status_mb(&server, "VmRSS:"));
+    }
+    let accepted = stream.await.expect("the lane ends");
+    let rate = row_count as f64 / started.elapsed().as_secs_f64();
+    let peak = status_mb(&server, "VmHWM:");
+    server.kill().expect("the server can be stopped");
+    server.wait().expect("the server ends");
+    cluster.remove().await;
+
+    let at = |part: usize| {
+        samples
+            .get(samples.len() * part / 10)
+            .copied()
+            .unwrap_or(peak)
+    };
+    println!("{accepted} rows accepted, {rate:.0} rows a second");
+    println!(
+        "resident memory in MB: {before} before, {} after a tenth, {} after half, {} after nine tenths, {peak} at the peak",
+        at(1),
+        at(5),
+        at(9)
+    );
+    assert_eq!(usize::try_from(accepted), Ok(row_count));
+    assert!(
+        peak < LIMIT_MB,
+        "the server used {peak} MB, at most {LIMIT_MB} are allowed"
+    );
+}
+
+fn serve(url: &str) -> (Child, String) {
+    let mut server = Command::new(env!("CARGO_BIN_EXE_leadvault"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--database-url", url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    let stdout = server.stdout.take().expect("its output is a pipe");
+    let mut line = String::new();
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("the server says where it listens");
+    let address = line.trim().trim_start_matches("listening on ").to_owned();
+    (server, address)
+}
+
+/// A number of the process's status, in megabytes.
+fn status_mb(process: &Child, field: &str) -> u64 {
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", process.id())).expect("the server runs");
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(field))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+        .expect("the system tells")
+        / 1_024
+}

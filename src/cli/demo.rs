@@ -1,0 +1,126 @@
+//! `leadvault demo`: the main job in one command, on an embedded PostgreSQL and made-up rows.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use clap::Args;
+use diesel::sql_query;
+use diesel_async::RunQueryDsl as _;
+
+use super::{
+    Error,
+    database::Database,
+    demo_rows::demo_rows,
+    load::{
+        BatchReport, IterSource, Options, OutputFormat, Service, collect_rejections, load_rows,
+        render_reports,
+    },
+    serve,
+};
+use crate::{
+    config::ServiceSettings,
+    db::{Embedded, EmbeddedOptions, connect::connect, embedded::default_data_dir},
+    proto::intake::v1::DuplicatePolicy,
+};
+
+/// A database of its own, so that the demo never touches one that holds something.
+const DATABASE: &str = "leadvault_demo";
+const BATCH: &str = "demo";
+const SEED: u64 = 1;
+
+/// See the main job: made-up rows stream through gRPC into an embedded PostgreSQL.
+///
+/// Starts PostgreSQL and the service, streams the same 20,000 made-up rows each time (duplicates and bad
+/// ones among them), prints what became of them, and goes on serving until Ctrl-C. Each run begins with an
+/// empty database.
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    service: ServiceSettings,
+    /// Where the demo's PostgreSQL keeps its data [default: leadvault-demo beside the folder of `serve`].
+    #[arg(long, env = "LEADVAULT_DEMO_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// How many rows.
+    #[arg(long, default_value_t = 20_000)]
+    rows: u64,
+    /// End after the table instead of serving on.
+    #[arg(long)]
+    exit: bool,
+}
+
+pub(crate) async fn run(args: DemoArgs) -> Result<(), Error> {
+    let options = EmbeddedOptions {
+        database: DATABASE.to_owned(),
+        ..EmbeddedOptions::new(args.data_dir.clone().unwrap_or_else(data_dir))
+    };
+    let database = Database::of(Embedded::start(&options).await?)?;
+    let shown = show(&database, &args).await;
+    let closed = database.close().await;
+    shown?;
+    Ok(closed?)
+}
+
+fn data_dir() -> PathBuf {
+    default_data_dir().with_file_name("leadvault-demo")
+}
+
+async fn show(database: &Database, args: &DemoArgs) -> Result<(), Error> {
+    empty(database).await?;
+    database.migrate().await?;
+    let server = serve::start(database, args.service.clone()).await?;
+    let endpoint = format!("http://{}", server.address());
+    println!("listening on {endpoint}\n{}\n", database.describe());
+    Box::pin(load(&endpoint, args.rows)).await?;
+    print!("{}", next_steps(&server.address().to_string()));
+    if !args.exit {
+        println!("\nserving until Ctrl-C");
+        serve::stop_signal().await?;
+    }
+    Ok(server.stop().await?)
+}
+
+/// Begins with an empty database: the demo shows the same each time.
+async fn empty(database: &Database) -> Result<(), Error> {
+    let maintenance = database.url.with_database("postgres");
+    let mut connection = connect(&maintenance, None).await?;
+    for statement in [
+        format!("DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"),
+        format!("CREATE DATABASE {DATABASE}"),
+    ] {
+        sql_query(statement)
+            .execute(&mut connection)
+            .await
+            .map_err(Error::Demo)?;
+    }
+    Ok(())
+}
+
+async fn load(endpoint: &str, rows: u64) -> Result<(), Error> {
+    let service = Service::new(endpoint, None)?;
+    let total_bytes = demo_rows(rows, SEED).map(|row| row.len() as u64).sum();
+    let options = Options {
+        batch_id: BATCH.to_owned(),
+        source: BATCH.to_owned(),
+        lanes: 1,
+        on_duplicate: DuplicatePolicy::Mark,
+        notes: BTreeMap::new(),
+        total_bytes: Some(total_bytes),
+        index_lines: false,
+    };
+    let source = IterSource::new(demo_rows(rows, SEED));
+    let mut outcome = Box::pin(load_rows(source, &service, options)).await?;
+    collect_rejections(&mut outcome, &service, None).await?;
+    let report = BatchReport::new(outcome, format!("{rows} made-up rows"), endpoint);
+    print!("{}", render_reports(&[report], OutputFormat::Text));
+    Ok(())
+}
+
+fn next_steps(address: &str) -> String {
+    let call = "grpcurl -plaintext -d";
+    let service = "leadvault.intake.v1.IntakeService";
+    format!(
+        "\nTry next:\n\
+         \x20 {call} '{{\"batch_id\":\"{BATCH}\"}}' {address} {service}/GetBatch\n\
+         \x20 {call} '{{\"batch_id\":\"{BATCH}\",\"page_size\":5}}' {address} {service}/ListRejectedRows\n\
+         \x20 {call} '{{\"row\":{{\"batch_id\":\"{BATCH}\",\"lane\":0,\"offset\":7}}}}' {address} {service}/TraceRow\n"
+    )
+}

@@ -1,0 +1,228 @@
+//! The flags of `leadvault load`, and what they mean together.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+use super::{error::Error, format::Format, mapping::Preset, report::OutputFormat};
+use crate::proto::intake::v1::DuplicatePolicy;
+
+const EXAMPLES: &str = "\
+Examples:
+  Load an export from Apollo:
+    leadvault load leads.csv --preset apollo
+
+  Look first at what would be sent; contacts no service:
+    leadvault load leads.csv --preset apollo --dry-run
+
+  A CSV file with names of its own, gzipped, on two connections:
+    leadvault load leads.csv.gz --source webinar --map \"E-Mail=email\" --map \"Firm=company\" --lanes 2
+
+  JSON lines from another program, rejected rows into a file:
+    producer | leadvault load - --source crm --batch-id crm-2026-01-31 --rejects rejected.ndjson
+
+How it works:
+  Each file is one batch. Its id is made from the file's name and content and from these flags, so that the
+  same command again resumes where it stopped, or says that it is done. A corrected file or command is a new
+  batch. When the service goes away, the loader waits, connects again and goes on from what is stored.
+
+  The service looks for the email under the key `email`. Columns of other names are renamed with --preset
+  and --map; all other columns are kept under their own names.
+
+  A row that cannot be stored is rejected alone, with a reason, and does not fail the load: see the table at
+  the end, and --rejects. Duplicates are found by the service, over everything that it has.";
+
+/// Streams files of rows into a running service: CSV, NDJSON or JSON arrays, each also gzipped
+#[derive(Debug, Clone, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct LoadArgs {
+    /// Files to load, one batch each; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+
+    /// Where the service listens
+    #[arg(
+        long,
+        env = "LEADVAULT_ENDPOINT",
+        default_value = "http://127.0.0.1:50051",
+        value_name = "URL"
+    )]
+    pub(super) endpoint: String,
+
+    /// Where the rows come from, such as apollo, webinar, crm; kept with every row. A preset implies its own
+    #[arg(long, required_unless_present = "preset")]
+    pub(super) source: Option<String>,
+
+    /// The batch to load into; needed for `-`. Made from the file and the flags unless given
+    #[arg(long, value_name = "ID")]
+    pub(super) batch_id: Option<String>,
+
+    /// Rename a column or key, such as --map "Email Address=email". May be repeated; wins over --preset
+    #[arg(long = "map", value_name = "COLUMN=KEY")]
+    pub(super) maps: Vec<String>,
+
+    /// Rename the columns of a known export
+    #[arg(long, value_enum)]
+    pub(super) preset: Option<Preset>,
+
+    /// How the rows are written
+    #[arg(long, value_enum, default_value_t = Format::Auto)]
+    pub(super) format: Format,
+
+    /// Connections to load one batch on, 1 to 64
+    ///
+    /// With one lane, a row's offset is its place in the file, which makes it easy to trace. Two are
+    /// faster; more rarely are. Rows of one email always share a lane. A batch that was begun keeps the
+    /// number that it began with.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64), value_name = "N")]
+    pub(super) lanes: u8,
+
+    /// Write the rejected rows of the batch to this file, as NDJSON with reason, line and original text
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub(super) rejects: Option<PathBuf>,
+
+    /// Read, rename and validate the rows here, and show what would be sent; contacts no service
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    /// What to do with a row whose email was accepted within the last 30 days
+    #[arg(long, value_enum, default_value_t = OnDuplicate::Mark)]
+    pub(super) on_duplicate: OnDuplicate,
+
+    /// Give up when the service stays away for longer than this, such as 90s, 10m or 2h. Without it, the
+    /// loader waits for ever
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    pub(super) retry_for: Option<Duration>,
+
+    /// How the result is written to standard output
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub(super) output: OutputFormat,
+}
+
+/// The policy for duplicates, as the command line names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnDuplicate {
+    /// Store it with the status `duplicate`
+    Mark,
+    /// Accept it where its content differs: for a feed that carries updates
+    AcceptChanged,
+}
+
+impl OnDuplicate {
+    /// Its name in batch ids.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Mark => "mark",
+            Self::AcceptChanged => "accept-changed",
+        }
+    }
+}
+
+impl From<OnDuplicate> for DuplicatePolicy {
+    fn from(policy: OnDuplicate) -> Self {
+        match policy {
+            OnDuplicate::Mark => Self::Mark,
+            OnDuplicate::AcceptChanged => Self::AcceptChanged,
+        }
+    }
+}
+
+impl LoadArgs {
+    /// Where the rows come from.
+    pub(super) fn source_name(&self) -> Result<String, Error> {
+        match (&self.source, self.preset) {
+            (Some(source), _) if !source.trim().is_empty() => Ok(source.clone()),
+            (None, Some(preset)) => Ok(preset.name().to_owned()),
+            _ => Err(Error::Usage(
+                "--source must not be empty; it names where the rows come from, such as --source crm"
+                    .into(),
+            )),
+        }
+    }
+
+    /// Finds flags that do not go together, before anything is read.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.files.len() > 1 && self.batch_id.is_some() {
+            return Err(Error::Usage(format!(
+                "--batch-id goes with one file, and {} were given: each file is a batch of its own",
+                self.files.len()
+            )));
+        }
+        if self.batch_id.as_ref().is_some_and(String::is_empty) {
+            return Err(Error::Usage("--batch-id must not be empty".into()));
+        }
+        self.source_name().map(drop)
+    }
+}
+
+/// A number of seconds, or a number with s, m, h or d.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "expected a duration such as 90s, 10m or 2h".to_owned())?;
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        other => return Err(format!("unknown unit {other:?}; use s, m, h or d")),
+    };
+    number
+        .checked_mul(unit)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        load: LoadArgs,
+    }
+
+    fn parse(line: &str) -> Result<LoadArgs, String> {
+        let words = std::iter::once("load").chain(line.split_whitespace());
+        Command::try_parse_from(words)
+            .map(|command| command.load)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_preset_implies_its_source_and_a_source_wins() {
+        let source = |line: &str| parse(line).unwrap().source_name();
+        assert_eq!(source("a.csv --preset apollo").unwrap(), "apollo");
+        assert_eq!(source("a.csv --preset linkedin --source me").unwrap(), "me");
+        assert!(parse("a.csv").unwrap_err().contains("--source"));
+        assert!(parse("--source a").unwrap_err().contains("FILE"));
+    }
+
+    #[test]
+    fn flags_that_do_not_go_together_are_refused() {
+        assert!(
+            parse("a b --source s --batch-id x")
+                .unwrap()
+                .check()
+                .is_err()
+        );
+        assert!(parse("a --source s --lanes 0").is_err());
+        assert!(parse("a --source s --lanes 65").is_err());
+        assert!(parse("a --source s --dry-run --rejects r").is_err());
+        assert!(parse("- --source s --batch-id x").unwrap().check().is_ok());
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
+        for wrong in ["", "m", "1.5h", "5 years", "99999999999999999999s"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The loader's way to the service: connections, and the calls that are not streams.
+
+use std::time::Duration;
+
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint},
+};
+
+use super::{
+    error::Error,
+    progress::Progress,
+    retry::{Failure, Patience},
+};
+use crate::proto::intake::v1::{
+    Batch, GetBatchRequest, ListRejectedRowsRequest, RejectedRow,
+    intake_service_client::IntakeServiceClient,
+};
+
+/// A page of rejected rows ends at 2 MiB, an ack holds at most 1,000 rejections.
+const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A peer that vanished without a word is noticed within the sum of these two.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A service at an address. Connections are made when they are used, and made again when they broke.
+#[derive(Debug, Clone)]
+pub(crate) struct Service {
+    endpoint: Endpoint,
+    address: String,
+    retry_for: Option<Duration>,
+}
+
+impl Service {
+    /// Checks the address; connects to nothing yet.
+    pub(crate) fn new(address: &str, retry_for: Option<Duration>) -> Result<Self, Error> {
+        let wrong = |detail: &str| Error::Endpoint {
+            endpoint: address.to_owned(),
+            detail: detail.to_owned(),
+        };
+        let endpoint = Endpoint::from_shared(address.to_owned())
+            .map_err(|_| wrong("it is not a URL"))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        match endpoint.uri().scheme_str() {
+            Some("http") => {}
+            Some("https") => {
+                return Err(wrong(
+                    "TLS is not built into this loader; reach the service over a trusted network or a tunnel, by http",
+                ));
+            }
+            _ => return Err(wrong("it must begin with http://")),
+        }
+        Ok(Self {
+            endpoint,
+            address: address.to_owned(),
+            retry_for,
+        })
+    }
+
+    /// The address as it was given.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Patience with this service.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::new(self.retry_for)
+    }
+
+    /// A client on a connection of its own.
+    pub(crate) fn client(&self) -> IntakeServiceClient<Channel> {
+        IntakeServiceClient::new(self.endpoint.connect_lazy())
+            .max_decoding_message_size(MAX_RESPONSE_BYTES)
+    }
+
+    /// The batch as it is stored, or nothing where there is no such batch.
+    pub(crate) async fn batch(
+        &self,
+        batch_id: &str,
+        progress: &Progress,
+    ) -> Result<Option<Batch>, Error> {
+        let mut client = self.client();
+        let mut patience = self.patience();
+        loop {
+            let request = GetBatchRequest {
+                batch_id: batch_id.to_owned(),
+            };
+            match client.get_batch(request).await {
+                Ok(response) => return Ok(response.into_inner().batch),
+                Err(status) if status.code() == Code::NotFound => return Ok(None),
+                Err(status) => {
+                    let failure = Failure::of("to look up the batch", &status);
+                    patience.wait(failure, progress).await?;
+                }
+            }
+        }
+    }
+
+    /// Calls `each` for every rejected row of the batch's lanes, in the order of their rejection.
+    pub(crate) async fn rejected_rows(
+        &self,
+        batch_id: &str,
+        progress: &Progress,
+        mut each: impl FnMut(RejectedRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut client = self.client();
+        let mut patience = self.patience();
+        let mut page_token = String::new();
+        loop {
+            let request = ListRejectedRowsRequest {
+                page_size: 1000,
+                page_token: page_token.clone(),
+                batch_id: batch_id.to_owned(),
+                ..ListRejectedRowsRequest::default()
+            };
+            let page = match client.list_rejected_rows(request).await {
+                Ok(response) => response.into_inner(),
+                Err(status) => {
+                    let failure = Failure::of("to list the rejected rows", &status);
+                    patience.wait(failure, progress).await?;
+                    continue;
+                }
+            };
+            patience.restore();
+            // Lane -1 holds what IngestRows appended to the batch: not this loader's rows.
+            for row in page.rows.into_iter().filter(|row| row.lane >= 0) {
+                each(row)?;
+            }
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_cannot_work_is_refused_at_once() {
+        for (address, says) in [
+            ("https://leads.example:50051", "TLS"),
+            ("127.0.0.1:50051", "http://"),
+            ("not a url", "URL"),
+        ] {
+            let error = Service::new(address, None).err().unwrap().to_string();
+            assert!(error.contains(says), "{address}: {error}");
+        }
+        assert!(Service::new("http://[::1]:50051", None).is_ok());
+    }
+}

@@ -1,0 +1,125 @@
+//! AbandonBatch.
+
+use leadvault::proto::intake::v1::{
+    AbandonBatchRequest, Batch, BatchState, IngestRowsRequest, LaneState,
+};
+use tonic::{Code, Response, Status};
+
+use crate::harness::{App, Lane, assert_field, open, refused, row};
+
+async fn abandon(app: &App, batch_id: &str, reason: &str) -> Result<Response<Batch>, Status> {
+    let request = AbandonBatchRequest {
+        batch_id: batch_id.into(),
+        reason: reason.into(),
+    };
+    let response = app.intake().await.abandon_batch(request).await?;
+    Ok(response.map(|response| response.batch.unwrap()))
+}
+
+/// What the audit trail holds of abandoning.
+async fn trail(app: &App) -> Vec<String> {
+    let rows = app
+        .sql()
+        .await
+        .rows(
+            "SELECT details::text FROM intake.audit_log WHERE action = 'batch_abandoned'",
+            &[],
+        )
+        .await;
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abandoned_batch_keeps_what_is_in_and_takes_no_more() {
+    let app = App::start().await;
+    let (mut lane, _) = Lane::open(app.intake().await, open("b", "apollo"))
+        .await
+        .unwrap();
+    lane.rows(0, &[row("a@x.example"), "{}".into()])
+        .await
+        .unwrap();
+
+    let batch = abandon(&app, "b", "the file was wrong")
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(batch.state(), BatchState::Abandoned);
+    assert!(batch.abandon_time.is_some());
+    assert_eq!(batch.lanes[0].state(), LaneState::Abandoned);
+    assert_eq!(batch.tally.unwrap().received, 2);
+
+    let status = lane.rows(2, &[row("b@x.example")]).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    let status = Lane::open(app.intake().await, open("b", "apollo"))
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    let request = IngestRowsRequest {
+        batch_id: "b".into(),
+        source: "apollo".into(),
+        json_rows: vec![row("c@x.example").into()],
+        ..Default::default()
+    };
+    let refusal = refused(app.intake().await.ingest_rows(request).await);
+    assert_eq!(refusal.reason, "BATCH_ABANDONED");
+    let loads: i64 = app
+        .sql()
+        .await
+        .one("SELECT count(*) FROM intake.raw_loads", &[])
+        .await;
+    assert_eq!(loads, 1);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn abandoning_again_changes_nothing() {
+    let app = App::start().await;
+    app.ingest("b", "apollo", &[row("a@x.example")]).await;
+    let first = abandon(&app, "b", "first").await.unwrap().into_inner();
+    let second = abandon(&app, "b", "second").await.unwrap().into_inner();
+    assert_eq!(first, second);
+    assert_eq!(
+        trail(&app).await,
+        [r#"{"actor": "anonymous", "reason": "first", "batch_id": "b"}"#]
+    );
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complete_batch_cannot_be_abandoned() {
+    let app = App::start().await;
+    let (mut lane, _) = Lane::open(app.intake().await, open("b", "apollo"))
+        .await
+        .unwrap();
+    lane.finish(0).await.unwrap();
+    let refusal = refused(abandon(&app, "b", "").await);
+    assert_eq!(refusal.code, Code::FailedPrecondition);
+    assert_eq!(refusal.reason, "BATCH_COMPLETE");
+    assert_eq!(refusal.metadata["batch_id"], "b");
+    assert_eq!(trail(&app).await, Vec::<String>::new());
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_not_there_cannot_be_abandoned() {
+    let app = App::start().await;
+    let refusal = refused(abandon(&app, "nothing", "").await);
+    assert_eq!(
+        (refusal.code, refusal.reason.as_str()),
+        (Code::NotFound, "NOT_FOUND")
+    );
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reason_is_text_of_any_kind_up_to_its_limit() {
+    let app = App::start().await;
+    app.ingest("b", "apollo", &[row("a@x.example")]).await;
+    assert_field(abandon(&app, "b", &"x".repeat(1_001)).await, "reason");
+    assert_field(abandon(&app, "", "").await, "batch_id");
+    assert_eq!(trail(&app).await, Vec::<String>::new());
+    abandon(&app, "b", "two\nlines and a \0").await.unwrap();
+    assert!(trail(&app).await[0].contains("two\\nlines and a \u{fffd}"));
+    app.stop().await;
+}
