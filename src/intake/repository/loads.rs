@@ -103,7 +103,8 @@ const LIST: &str = "
         SELECT {columns} FROM page AS l
     ), measured AS (
         SELECT *, row_number() OVER in_order AS nth,
-               sum(octet_length(raw_data) + octet_length(metadata)) OVER in_order AS bytes
+               sum(octet_length(raw_data) + octet_length(metadata) + octet_length(batch_id)
+                   + octet_length(source) + coalesce(octet_length(email), 0)) OVER in_order AS bytes
         FROM printed
         WINDOW in_order AS (ORDER BY load_id {direction})
     )
