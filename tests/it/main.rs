@@ -10,10 +10,14 @@
     reason = "a test that cannot go on has failed, and its name says what it shows"
 )]
 
+mod bad_rows;
 mod bulk_stream;
 mod doors;
+mod duplicates;
 mod harness;
+mod ingest_rows;
 mod json_function;
+mod laws;
 mod looking;
 mod migrations;
 mod reference;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Order, page};
 use crate::{
     domain::{Actor, BatchId, Source},
-    rpc::{Error, Page, PageRequest},
+    rpc::{Error, MAX_PAGE_BYTES, Page, PageRequest},
 };
 
 /// A batch with the totals of its lanes.
@@ -141,22 +141,29 @@ pub(in crate::intake) async fn get_batch(
         .await
 }
 
-/// A page of batches.
+/// A page of batches that ends at its size or at [`MAX_PAGE_BYTES`].
 pub(in crate::intake) async fn list_batches(
     connection: &mut AsyncPgConnection,
     filter: &BatchFilter,
     request: &PageRequest<BatchKey>,
 ) -> Result<Page<Batch>, Error> {
     let statement = filter.order.fill(&format!(
-        "SELECT *, count(*) OVER () AS found FROM (
+        "WITH page AS MATERIALIZED (
              SELECT * FROM ({BATCHES}) AS b
              WHERE ($1 IS NULL OR (created_at, batch_id) {{after}} ($1, $2))
                AND ($3 IS NULL OR source = $3)
                AND ($4 IS NULL OR state = $4)
              ORDER BY created_at {{direction}}, batch_id {{direction}}
              LIMIT $5
-         ) AS page
-         ORDER BY created_at {{direction}}, batch_id {{direction}}"
+         ), measured AS (
+             -- Notes go out as a Struct, where a number of two characters takes eleven bytes.
+             SELECT *, count(*) OVER () AS found, row_number() OVER in_order AS nth,
+                    sum(4 * octet_length(metadata::text) + octet_length(batch_id) + octet_length(source))
+                        OVER in_order AS bytes
+             FROM page
+             WINDOW in_order AS (ORDER BY created_at {{direction}}, batch_id {{direction}})
+         )
+         SELECT * FROM measured WHERE nth = 1 OR bytes <= $6 ORDER BY nth"
     ));
     let after = request.after.as_ref();
     let batches: Vec<Batch> = sql_query(statement)
@@ -165,6 +172,7 @@ pub(in crate::intake) async fn list_batches(
         .bind::<Nullable<Text>, _>(filter.source.as_ref().map(Source::as_str))
         .bind::<Nullable<Text>, _>(filter.state)
         .bind::<BigInt, _>(request.size + 1)
+        .bind::<BigInt, _>(MAX_PAGE_BYTES)
         .get_results(connection)
         .await?;
     Ok(page(batches, |batch| batch.found, request.size))

@@ -44,11 +44,13 @@ pub(in crate::intake) struct RawLoad {
     found: i64,
 }
 
-/// The columns of [`RawLoad`], of a table called `l`.
+/// The columns of [`RawLoad`], of a table called `l`. Metadata that an administrator wrote may hold anything
+/// under our keys: only what reads as a lane and an offset is one.
 pub(super) const LOAD_COLUMNS: &str = "
     l.load_id, l.batch_id, l.source, l.status,
     coalesce(l.metadata ->> 'normalized_email', l.raw_data ->> 'email') AS email,
-    (l.metadata ->> 'lane')::integer AS lane, (l.metadata ->> 'offset')::bigint AS row_offset,
+    CASE WHEN l.metadata ->> 'lane' ~ '^-?[0-9]{1,9}$' THEN (l.metadata ->> 'lane')::integer END AS lane,
+    CASE WHEN l.metadata ->> 'offset' ~ '^[0-9]{1,18}$' THEN (l.metadata ->> 'offset')::bigint END AS row_offset,
     l.raw_data::text AS raw_data, l.metadata::text AS metadata, l.created_at, l.promoted_at,
     count(*) OVER () AS found";
 
@@ -101,7 +103,8 @@ const LIST: &str = "
         SELECT {columns} FROM page AS l
     ), measured AS (
         SELECT *, row_number() OVER in_order AS nth,
-               sum(octet_length(raw_data) + octet_length(metadata)) OVER in_order AS bytes
+               sum(octet_length(raw_data) + octet_length(metadata) + octet_length(batch_id)
+                   + octet_length(source) + coalesce(octet_length(email), 0)) OVER in_order AS bytes
         FROM printed
         WINDOW in_order AS (ORDER BY load_id {direction})
     )
