@@ -459,6 +459,23 @@ COMMENT ON FUNCTION intake.f_append_rows(text, text, text, integer[], jsonb[], t
                                          text[], text[], bytea[], bigint[], text) IS
     'Appends validated and rejected rows to lane -1 of a batch';
 
+-- Whether a text can name a batch or a source, by the rule of the service: what it would refuse as a filter
+-- must not come in by hand. The classes are written out, since those of a collation differ.
+CREATE FUNCTION intake.f_is_name(p_text text)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(
+        octet_length(p_text) <= 1000
+        AND p_text !~ '[\u0001-\u001f\u007f-\u009f]'
+        AND p_text ~ '[^ \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]',
+        false);
+$$;
+
+COMMENT ON FUNCTION intake.f_is_name(text) IS
+    'Whether a text can name a batch or a source: not blank, at most 1000 bytes, no control characters';
+
 -- The reference's function, for people at psql: see schema-reference, "intake.f_ingest_json()".
 -- A row each, in order, then a summary row whose load_id is NULL.
 CREATE FUNCTION intake.f_ingest_json(p_rows jsonb[], p_source text, p_batch_id text)
@@ -474,12 +491,12 @@ DECLARE
     v_result   record;
     v_fates    text;
 BEGIN
-    IF p_source IS NULL OR btrim(p_source) = '' OR octet_length(p_source) > 1000 THEN
-        RAISE EXCEPTION 'p_source must be a text of 1 to 1000 bytes'
+    IF NOT intake.f_is_name(p_source) THEN
+        RAISE EXCEPTION 'p_source must be a text of 1 to 1000 bytes without control characters, and not blank'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'name where the rows come from: apollo, apify, manual';
     END IF;
-    IF p_batch_id IS NULL OR btrim(p_batch_id) = '' OR octet_length(p_batch_id) > 1000 THEN
-        RAISE EXCEPTION 'p_batch_id must be a text of 1 to 1000 bytes'
+    IF NOT intake.f_is_name(p_batch_id) THEN
+        RAISE EXCEPTION 'p_batch_id must be a text of 1 to 1000 bytes without control characters, and not blank'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'any name that tells this batch from others';
     END IF;
 
@@ -648,7 +665,8 @@ $$;
 COMMENT ON FUNCTION intake.f_abandon_batch(text, text, text) IS
     'Ends a batch that will never complete: it takes no more rows, and what is in stays';
 
--- Sets failed loads back to pending, where they win the claim on their email again.
+-- Sets failed loads back to pending, where they win the claim on their email again. A load that an
+-- administrator wrote may have no email that could be claimed: it is set back without.
 CREATE FUNCTION intake.f_retry_failed_loads(p_load_ids bigint[], p_actor text)
 RETURNS TABLE (load_id bigint, outcome text, claim_load_id bigint)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -673,7 +691,7 @@ BEGIN
         SELECT DISTINCT ON (e.email) e.email, l.load_id, jsonb_hash_extended(l.raw_data, 0) AS content_hash
         FROM intake.raw_loads AS l
         CROSS JOIN LATERAL coalesce(l.metadata ->> 'normalized_email', l.raw_data ->> 'email') AS e (email)
-        WHERE l.load_id = ANY (v_failed)
+        WHERE l.load_id = ANY (v_failed) AND octet_length(e.email) <= 254
         ORDER BY e.email, l.load_id
     ), claimed AS (
         INSERT INTO intake.email_claims AS held (email, load_id, accepted_at, content_hash)
@@ -685,7 +703,14 @@ BEGIN
         WHERE held.accepted_at <= v_now - interval '30 days' OR held.load_id = excluded.load_id
         RETURNING held.load_id
     )
-    SELECT coalesce(array_agg(c.load_id), '{}') INTO STRICT v_retried FROM claimed AS c;
+    SELECT coalesce(array_agg(r.load_id), '{}') INTO STRICT v_retried
+    FROM (
+        SELECT c.load_id FROM claimed AS c
+        UNION ALL
+        SELECT l.load_id FROM intake.raw_loads AS l
+        WHERE l.load_id = ANY (v_failed)
+          AND octet_length(coalesce(l.metadata ->> 'normalized_email', l.raw_data ->> 'email')) <= 254 IS NOT TRUE
+    ) AS r;
 
     WITH retried AS (
         UPDATE intake.raw_loads AS l

@@ -1,8 +1,9 @@
 //! Pages: how many, from where, and the token that leads from one to the next.
 //!
 //! A token is opaque to callers. It holds the key of the last item (keyset paging: nothing is missed or
-//! repeated while others write) and a fingerprint of the call and its filters, so that a token of another
-//! call, or of other filters, is refused instead of misread.
+//! repeated while others write), a fingerprint of the call and its filters, so that a token of another
+//! call, or of other filters, is refused instead of misread, and a checksum, so that one that was cut short
+//! does not lead somewhere else.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
@@ -15,6 +16,7 @@ const MAX_PAGE_SIZE: i32 = 1_000;
 /// A page also ends once its items have this many bytes; half of what gRPC clients take by default.
 pub(crate) const MAX_PAGE_BYTES: i64 = 2 * 1024 * 1024;
 const FINGERPRINT_BYTES: usize = 12;
+const CHECKSUM_BYTES: usize = 6;
 
 /// Where a page begins and how long it may get.
 #[derive(Debug)]
@@ -70,6 +72,8 @@ impl<Key: Serialize + DeserializeOwned> PageRequest<Key> {
     pub(crate) fn token(&self, last: &Key) -> Result<String, Error> {
         let mut bytes = self.fingerprint.clone();
         serde_json::to_writer(&mut bytes, last).map_err(Error::internal)?;
+        let checksum = checksum(&bytes);
+        bytes.extend(checksum);
         Ok(URL_SAFE_NO_PAD.encode(bytes))
     }
 }
@@ -82,12 +86,21 @@ fn fingerprint(call: &str, filters: &impl prost::Message) -> Vec<u8> {
     hash.finalize()[..FINGERPRINT_BYTES].to_vec()
 }
 
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let digest = Sha256::digest(bytes);
+    std::array::from_fn(|at| digest[at])
+}
+
 fn open_token<Key: DeserializeOwned>(token: &str, fingerprint: &[u8]) -> Result<Key, Error> {
     const BROKEN: Error = Error::InvalidPageToken(
         "is not one that this call gave out; pass next_page_token unchanged, or leave it out",
     );
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BROKEN)?;
+    let (bytes, sum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(BROKEN)?;
     let (bound_to, key) = bytes.split_at_checked(FINGERPRINT_BYTES).ok_or(BROKEN)?;
+    if checksum(bytes) != *sum {
+        return Err(BROKEN);
+    }
     if bound_to != fingerprint {
         return Err(Error::InvalidPageToken(
             "belongs to another call or to other filters; repeat the filters, or leave it out",

@@ -44,11 +44,13 @@ pub(in crate::intake) struct RawLoad {
     found: i64,
 }
 
-/// The columns of [`RawLoad`], of a table called `l`.
+/// The columns of [`RawLoad`], of a table called `l`. Metadata that an administrator wrote may hold anything
+/// under our keys: only what reads as a lane and an offset is one.
 pub(super) const LOAD_COLUMNS: &str = "
     l.load_id, l.batch_id, l.source, l.status,
     coalesce(l.metadata ->> 'normalized_email', l.raw_data ->> 'email') AS email,
-    (l.metadata ->> 'lane')::integer AS lane, (l.metadata ->> 'offset')::bigint AS row_offset,
+    CASE WHEN l.metadata ->> 'lane' ~ '^-?[0-9]{1,9}$' THEN (l.metadata ->> 'lane')::integer END AS lane,
+    CASE WHEN l.metadata ->> 'offset' ~ '^[0-9]{1,18}$' THEN (l.metadata ->> 'offset')::bigint END AS row_offset,
     l.raw_data::text AS raw_data, l.metadata::text AS metadata, l.created_at, l.promoted_at,
     count(*) OVER () AS found";
 

@@ -1,6 +1,6 @@
 //! Short ways to say what most tests say, and to read how a call was refused.
 
-use std::{collections::HashMap, fmt::Debug};
+use std::fmt::Debug;
 
 use leadvault::proto::{
     intake::v1::{IngestRowsRequest, IngestRowsResponse},
@@ -9,7 +9,7 @@ use leadvault::proto::{
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
-use super::App;
+use super::{App, Refusal, refusal, row};
 
 impl App {
     /// Sends JSON rows by `IngestRows`, which must take them.
@@ -46,27 +46,9 @@ impl App {
     }
 }
 
-/// A row that holds nothing but an email.
-pub(crate) fn row(email: &str) -> String {
-    format!(r#"{{"email":"{email}"}}"#)
-}
-
 /// `count` different emails.
 pub(crate) fn emails(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("p{n:05}@x.example")).collect()
-}
-
-/// How a call was refused.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) code: Code,
-    /// Of the `ErrorInfo`.
-    pub(crate) reason: String,
-    /// The first field violation's; empty where there is none.
-    pub(crate) field: String,
-    /// Of the `ErrorInfo`.
-    pub(crate) metadata: HashMap<String, String>,
-    pub(crate) message: String,
 }
 
 /// What no message to a caller may hold: the words of a driver or of PostgreSQL (law 13).
@@ -100,21 +82,12 @@ pub(crate) fn refused<T: Debug>(result: Result<Response<T>, Status>) -> Refusal 
     assert_eq!(info.domain, "leadvault");
     let known = ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason));
     assert!(known.is_some(), "{} is not one of our reasons", info.reason);
-    let violation = details
-        .bad_request()
-        .and_then(|bad| bad.field_violations.first());
-    Refusal {
-        code: status.code(),
-        reason: info.reason.clone(),
-        field: violation.map_or_else(String::new, |violation| violation.field.clone()),
-        metadata: info.metadata.clone(),
-        message: status.message().to_owned(),
-    }
+    refusal(Err::<T, _>(status))
 }
 
 /// Asserts that a call was refused for a field.
 pub(crate) fn assert_field<T: Debug>(result: Result<Response<T>, Status>, field: &str) {
     let refusal = refused(result);
     assert_eq!(refusal.code, Code::InvalidArgument, "{field}: {refusal:?}");
-    assert_eq!(refusal.field, field, "{refusal:?}");
+    assert_eq!(refusal.fields, [field], "{refusal:?}");
 }

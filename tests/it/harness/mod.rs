@@ -11,7 +11,8 @@ mod refusal;
 pub(crate) mod rows;
 
 pub(crate) use app::{App, Sql, url_as};
-pub(crate) use calls::{assert_field, emails, refused, row};
+pub(crate) use calls::{assert_field, emails, refused};
 pub(crate) use cluster::{empty_database, fresh_database, private_cluster};
-pub(crate) use lane::{Lane, ack, open};
-pub(crate) use refusal::refusal;
+pub(crate) use lane::{Lane, ack, open, opened, summary};
+pub(crate) use refusal::{Refusal, refusal};
+pub(crate) use rows::row;

@@ -78,6 +78,8 @@ fn corpus() -> Vec<String> {
         "a--b.example".to_owned(),
         "r3--sn.example".to_owned(),
         "a_b.example".to_owned(),
+        "a_.example".to_owned(),
+        "_a.example".to_owned(),
         "1.2".to_owned(),
         "192.0.2.1".to_owned(),
         "[192.0.2.1]".to_owned(),

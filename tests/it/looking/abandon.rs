@@ -1,4 +1,4 @@
-//! AbandonBatch.
+//! `AbandonBatch`.
 
 use leadvault::proto::intake::v1::{
     AbandonBatchRequest, Batch, BatchState, IngestRowsRequest, LaneState,

@@ -1,11 +1,12 @@
-//! ListAuditLog.
+//! `ListAuditLog`.
 
 use leadvault::proto::intake::v1::{
     AuditEntry, ListAuditLogRequest, ListAuditLogResponse, ListOrder,
+    bulk_ingest_request::{Finish, Message},
 };
 
 use super::{at, spread};
-use crate::harness::{App, row};
+use crate::harness::{App, Lane, ack, open, opened, row, summary};
 
 async fn list(app: &App, request: ListAuditLogRequest) -> ListAuditLogResponse {
     let mut client = app.intake().await;
@@ -162,5 +163,54 @@ async fn a_page_of_the_trail_ends_at_two_mebibytes() {
         }
     }
     assert_eq!(lengths, [2, 2, 1]);
+    app.stop().await;
+}
+
+/// The client says everything at once and reads the answers afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn law_9_a_bulk_load_leaves_a_row_for_each_load_and_one_for_the_batch() {
+    let app = App::start().await;
+    let mut lane = Lane::connect(app.intake().await).await;
+    lane.send(Message::Open(open("b", "apollo"))).await;
+    lane.send_rows(
+        Some(0),
+        &[row("a@x.example"), row("a@x.example"), "{}".into()],
+    )
+    .await;
+    lane.send(Message::Finish(Finish { row_count: 3 })).await;
+    lane.hang_up();
+    assert_eq!(opened(lane.receive().await.unwrap()).next_offset, 0);
+    let ack = ack(lane.receive().await.unwrap());
+    assert_eq!((ack.accepted, ack.duplicate, ack.rejected), (1, 1, 1));
+    assert_eq!(
+        summary(lane.receive().await.unwrap())
+            .tally
+            .unwrap()
+            .received,
+        3
+    );
+
+    let entries = list(&app, ListAuditLogRequest::default()).await.entries;
+    let trail: Vec<(&str, &str)> = entries
+        .iter()
+        .map(|entry| (entry.action.as_str(), entry.details_json.as_str()))
+        .collect();
+    assert_eq!(
+        trail,
+        [
+            (
+                "contact_ingested",
+                r#"{"actor": "anonymous", "status": "pending"}"#
+            ),
+            (
+                "contact_ingested",
+                r#"{"actor": "anonymous", "status": "duplicate"}"#
+            ),
+            (
+                "batch_processed",
+                r#"{"actor": "anonymous", "accepted": 1, "batch_id": "b", "received": 3, "rejected": 1, "duplicate": 1}"#
+            ),
+        ]
+    );
     app.stop().await;
 }

@@ -1,4 +1,4 @@
-//! GetBatch and ListBatches.
+//! `GetBatch` and `ListBatches`.
 
 use std::collections::BTreeMap;
 

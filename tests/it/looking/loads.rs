@@ -1,7 +1,8 @@
-//! GetRawLoad and ListRawLoads.
+//! `GetRawLoad` and `ListRawLoads`.
 
 use leadvault::proto::intake::v1::{
-    GetRawLoadRequest, ListOrder, ListRawLoadsRequest, LoadStatus, RawLoad,
+    GetRawLoadRequest, ListOrder, ListRawLoadsRequest, LoadStatus, RawLoad, TraceRowRequest,
+    trace_row_request::Key,
 };
 use tonic::Code;
 
@@ -282,7 +283,8 @@ async fn a_load_that_came_past_the_functions_is_shown_as_it_is() {
     let sql = app.sql().await;
     sql.run(
         "INSERT INTO intake.raw_loads (batch_id, source, raw_data) VALUES
-             ('old', 'manual', '[1]'), ('old', 'manual', '{\"email\":\"a@x.example\"}')",
+             ('old', 'manual', '[1]'), ('old', 'manual', '{\"email\":\"a@x.example\"}');
+         UPDATE intake.raw_loads SET metadata = '{\"lane\": \"fast\", \"offset\": 1e30}'",
     )
     .await;
     let page = list_loads(
@@ -295,15 +297,12 @@ async fn a_load_that_came_past_the_functions_is_shown_as_it_is() {
     .await;
     let emails: Vec<&str> = page.loads.iter().map(|load| load.email.as_str()).collect();
     assert_eq!(emails, ["", "a@x.example"]);
-    // It can be found by its batch, too.
-    let found = load_ids(
-        &app,
-        ListRawLoadsRequest {
-            batch_id: "old".into(),
-            ..Default::default()
-        },
-    )
-    .await;
-    assert_eq!(found.len(), 2);
+    assert!(page.loads[0].metadata_json.contains("fast"));
+    // It has no identity that could be traced.
+    let request = TraceRowRequest {
+        key: Some(Key::LoadId(page.loads[0].load_id)),
+    };
+    let refusal = refused(app.intake().await.trace_row(request).await);
+    assert_eq!(refusal.code, Code::NotFound);
     app.stop().await;
 }

@@ -166,7 +166,7 @@ async fn batches_that_began_at_the_same_moment_are_each_listed_once() {
     app.stop().await;
 }
 
-/// A token of ListRawLoads without filters.
+/// A token of `ListRawLoads` without filters.
 async fn token(app: &App) -> String {
     let request = ListRawLoadsRequest {
         page_size: 1,
@@ -178,7 +178,7 @@ async fn token(app: &App) -> String {
 async fn assert_token_refused(app: &App, request: ListRawLoadsRequest) {
     let refusal = refused(app.intake().await.list_raw_loads(request.clone()).await);
     assert_eq!(refusal.reason, "INVALID_PAGE_TOKEN", "{request:?}");
-    assert_eq!(refusal.field, "page_token");
+    assert_eq!(refusal.fields, ["page_token"]);
     assert_eq!(refusal.code, tonic::Code::InvalidArgument);
 }
 
@@ -304,7 +304,7 @@ async fn a_token_of_another_call_is_refused() {
     ];
     for refusal in refusals {
         assert_eq!(refusal.reason, "INVALID_PAGE_TOKEN");
-        assert_eq!(refusal.field, "page_token");
+        assert_eq!(refusal.fields, ["page_token"]);
     }
     app.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Law 13: what a caller gets wrong is INVALID_ARGUMENT and names the field, never INTERNAL; and what we get
+//! Law 13: what a caller gets wrong is `INVALID_ARGUMENT` and names the field, never INTERNAL; and what we get
 //! wrong tells the caller nothing of how.
 
 use leadvault::proto::intake::v1::{

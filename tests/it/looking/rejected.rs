@@ -1,4 +1,4 @@
-//! ListRejectedRows.
+//! `ListRejectedRows`.
 
 use leadvault::proto::{
     intake::v1::{ListOrder, ListRejectedRowsRequest, RejectedRow},

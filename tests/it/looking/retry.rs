@@ -1,4 +1,4 @@
-//! RetryFailedLoads. Promotion, which fails loads, is not there yet: the tests fail them as it will.
+//! `RetryFailedLoads`. Promotion, which fails loads, is not there yet: the tests fail them as it will.
 
 use leadvault::proto::intake::v1::{
     RetryFailedLoadsRequest, RetryFailedLoadsResponse,
@@ -233,5 +233,29 @@ async fn ids_or_a_batch_and_not_too_many() {
         retry(&app, by_ids(&many[..1_000])).await.outcomes.len(),
         1_000
     );
+    app.stop().await;
+}
+
+/// Rows that an administrator wrote past the functions may hold anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_without_an_email_to_claim_holds_nobody_up() {
+    let app = App::start().await;
+    let sql = app.sql().await;
+    let load = app.ingest_emails("b", "apollo", &["a@x.example"]).await[0];
+    fail(&sql, &[load]).await;
+    sql.run(
+        "INSERT INTO intake.raw_loads (batch_id, source, raw_data, status) VALUES
+             ('b', 'apollo', '[1]', 'failed'),
+             ('b', 'apollo', jsonb_build_object('email', repeat('x', 9000)), 'failed')",
+    )
+    .await;
+    let response = retry(&app, by_ids(&[load, load + 1, load + 2])).await;
+    assert_eq!(
+        outcomes(&response),
+        [load, load + 1, load + 2].map(|load| (load, Retry::Retried, 0))
+    );
+    for load in [load, load + 1, load + 2] {
+        assert_eq!(status(&sql, load).await, "pending");
+    }
     app.stop().await;
 }

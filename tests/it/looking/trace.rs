@@ -1,4 +1,4 @@
-//! TraceRow.
+//! `TraceRow`.
 
 use leadvault::proto::{
     intake::v1::{RowFate, RowIdentity, TraceRowRequest, TraceRowResponse, trace_row_request::Key},
@@ -207,6 +207,15 @@ async fn rows_of_lanes_that_were_written_side_by_side_are_told_apart() {
             lane.rows(chunk * 2, &rows).await.unwrap();
         }
     }
+    // As when their chunks were stored at the same moment: what each looks between is the others' too.
+    app.sql()
+        .await
+        .run(
+            "UPDATE intake.batch_chunks
+             SET first_load_id = (SELECT min(load_id) FROM intake.raw_loads),
+                 last_load_id = (SELECT max(load_id) FROM intake.raw_loads)",
+        )
+        .await;
     for lane in 0..2 {
         for offset in 0..6 {
             let traced = trace(&app, of_row("b", lane, offset)).await;
