@@ -7,7 +7,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -65,7 +65,7 @@ pub(super) async fn serve(
 ) {
     let mut reader = Reader {
         stream: Stream::new(),
-        unacked: Unacked::default(),
+        unacked: Unacked::new(),
         inbound,
         shared,
     };
@@ -87,9 +87,31 @@ pub(super) async fn serve(
     tokio::join!(reader.read(jobs), writer.write(queue));
 }
 
-/// How many jobs wait for their answer: while there are any, the client may be silent.
-#[derive(Clone, Default)]
-struct Unacked(Arc<AtomicUsize>);
+/// How many jobs wait for their answer, and when the last one had it: while there are any, the client may be
+/// silent, and from then on it is its turn.
+#[derive(Clone)]
+struct Unacked(Arc<(AtomicUsize, Mutex<Instant>)>);
+
+impl Unacked {
+    fn new() -> Self {
+        Self(Arc::new((AtomicUsize::new(0), Mutex::new(Instant::now()))))
+    }
+
+    fn add(&self) {
+        self.0.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn answered(&self) {
+        *self.0.1.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.0.0.fetch_sub(1, Ordering::Release);
+    }
+
+    /// When the last job was answered; `None` while one waits.
+    fn silent_since(&self) -> Option<Instant> {
+        (self.0.0.load(Ordering::Acquire) == 0)
+            .then(|| *self.0.1.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 struct Reader {
     shared: Arc<Shared>,
@@ -135,7 +157,7 @@ impl Reader {
                 Err(error) => Job::Refuse(error),
             };
             let last = matches!(job, Job::Refuse(_));
-            self.unacked.0.fetch_add(1, Ordering::Relaxed);
+            self.unacked.add();
             // The writer stops when the client is gone or the lane is lost.
             if jobs.send(job).await.is_err() || last {
                 return;
@@ -193,10 +215,12 @@ impl Reader {
                     }
                 },
                 () = tokio::time::sleep_until(deadline) => {
-                    if self.unacked.0.load(Ordering::Relaxed) == 0 {
-                        return Err(Error::StreamIdle(idle));
-                    }
-                    deadline = Instant::now() + idle.min(Duration::from_secs(1));
+                    let now = Instant::now();
+                    deadline = match self.unacked.silent_since() {
+                        Some(since) if since + idle <= now => return Err(Error::StreamIdle(idle)),
+                        Some(since) => since + idle,
+                        None => now + idle.min(Duration::from_secs(1)),
+                    };
                 }
             }
         }
@@ -272,7 +296,7 @@ impl Writer {
             let result = self.act(job).await;
             let failed = result.is_err();
             sent = self.answer(result).await && !failed;
-            self.unacked.0.fetch_sub(1, Ordering::Relaxed);
+            self.unacked.answered();
         }
     }
 

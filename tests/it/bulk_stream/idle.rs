@@ -41,19 +41,22 @@ async fn heartbeats_keep_a_stream_alive() {
     lane.finish(0).await.unwrap();
 }
 
-/// The server is what keeps the client waiting, so that the client is not idle.
+/// The server is what keeps the client waiting, so that the client is not idle; its time begins with the ack.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_waits_for_an_ack_is_not_idle() {
-    let app = App::start_with(&["--stream-idle-timeout", "0.3"]).await;
+    let app = App::start_with(&["--stream-idle-timeout", "2"]).await;
     let owner = app.sql().await;
     let (mut lane, _) = app.lane(open("b", "apollo")).await.unwrap();
     owner
         .run("BEGIN; LOCK TABLE intake.email_claims IN ACCESS EXCLUSIVE MODE")
         .await;
     lane.send_rows(Some(0), &people(0..3)).await;
-    let nothing = tokio::time::timeout(Duration::from_millis(1_500), lane.receive()).await;
+    let nothing = tokio::time::timeout(Duration::from_millis(2_500), lane.receive()).await;
     assert!(nothing.is_err(), "{nothing:?}");
     owner.run("COMMIT").await;
     assert_eq!(ack(lane.receive().await.unwrap()).accepted, 3);
+    let nothing = tokio::time::timeout(Duration::from_millis(1_200), lane.receive()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    lane.finish(3).await.unwrap();
     assert_eq!(evidence::fates(&app, "b", 0).await, "aaa");
 }
