@@ -4,9 +4,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 2] = [
+const PROTOS: [&str; 3] = [
     "leadvault/type/v1/error.proto",
     "leadvault/intake/v1/intake.proto",
+    "leadvault/vault/v1/vault.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

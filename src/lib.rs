@@ -5,7 +5,7 @@
 //! - [`cli`] — a file a subcommand: serve, migrate, load, demo
 //! - [`config`] — every setting, once
 //! - [`server`] — assembles services and layers: health, reflection, shutdown
-//! - rooms, one for each schema of the database: [`intake`]
+//! - rooms, one for each schema of the database: [`intake`], [`vault`]
 //! - [`rpc`] — what the services share: the error model, paging
 //! - [`db`] — pool, TLS, embedded PostgreSQL, migrations
 //! - [`domain`] — values that cannot be wrong once made
@@ -20,3 +20,4 @@ pub mod intake;
 pub mod proto;
 pub mod rpc;
 pub mod server;
+pub mod vault;

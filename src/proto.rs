@@ -23,3 +23,9 @@ pub mod intake {
         tonic::include_proto!("leadvault.intake.v1");
     }
 }
+
+pub mod vault {
+    pub mod v1 {
+        tonic::include_proto!("leadvault.vault.v1");
+    }
+}

@@ -9,14 +9,21 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::{
+    server::NamedService,
+    transport::server::{Router, TcpIncoming},
+};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     config::ServiceSettings,
     db::Pool,
     intake::Intake,
-    proto::{self, intake::v1::intake_service_server::IntakeServiceServer},
+    proto::{
+        self, intake::v1::intake_service_server::IntakeServiceServer,
+        vault::v1::vault_service_server::VaultServiceServer,
+    },
+    vault::Vault,
 };
 
 /// How long calls and streams have to end once the shutdown began.
@@ -140,6 +147,13 @@ fn router(
     tasks: &TaskTracker,
 ) -> Result<Router, Error> {
     let max_message_bytes = settings.limits.max_message_bytes();
+    let vault = Vault::new(
+        pool.clone(),
+        settings.limits.clone(),
+        shutdown.clone(),
+        tasks.clone(),
+    );
+    let vault = VaultServiceServer::new(vault).max_decoding_message_size(max_message_bytes);
     let intake = Intake::new(
         pool,
         settings.limits,
@@ -155,7 +169,8 @@ fn router(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .add_service(intake))
+        .add_service(intake)
+        .add_service(vault))
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -167,10 +182,11 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 /// Sets the server's own status, which tonic-health begins as SERVING, and that of its services.
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
     health.set_service_status("", status).await;
-    health
-        .set_service_status(
-            <IntakeServiceServer<Intake> as tonic::server::NamedService>::NAME,
-            status,
-        )
-        .await;
+    let services = [
+        <IntakeServiceServer<Intake> as NamedService>::NAME,
+        <VaultServiceServer<Vault> as NamedService>::NAME,
+    ];
+    for service in services {
+        health.set_service_status(service, status).await;
+    }
 }

@@ -38,14 +38,27 @@ pub(super) const SCHEMAS: [&str; 7] = [
     "ple",
 ];
 
+/// A file of the layer: its name and its text.
+macro_rules! function_file {
+    ($name:literal) => {
+        (
+            $name,
+            include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/migrations/functions/",
+                $name
+            )),
+        )
+    };
+}
+
 /// The files, in the order in which they run. A new file needs its line here.
-const FILES: [(&str, &str); 1] = [(
-    "intake.sql",
-    include_str!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/migrations/functions/intake.sql"
-    )),
-)];
+const FILES: [(&str, &str); 4] = [
+    function_file!("intake.sql"),
+    function_file!("vault.sql"),
+    function_file!("vault_contacts.sql"),
+    function_file!("vault_suppressions.sql"),
+];
 
 /// How long a rebuild waits for a table that others use. Short, because everybody who comes after it
 /// waits behind it.
