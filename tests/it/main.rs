@@ -10,5 +10,8 @@
     reason = "a test that cannot go on has failed, and its name says what it shows"
 )]
 
+mod command_line;
+mod crash;
+mod embedded;
 mod harness;
 mod smoke;

@@ -5,6 +5,11 @@
 mod app;
 mod cluster;
 mod lane;
+mod process;
 
 pub(crate) use app::{App, Sql};
+pub(crate) use cluster::empty_database;
 pub(crate) use lane::{Lane, ack, open, opened, summary};
+pub(crate) use process::{
+    Ran, Running, Service, Workspace, free_port, leadvault, run, runs, until,
+};
