@@ -74,6 +74,7 @@ pub(super) async fn start(database: &Database, settings: ServiceSettings) -> Res
     let options = PoolOptions {
         max_size: settings.pool_size,
         connection_timeout: settings.pool_timeout,
+        statement_timeout: settings.statement_timeout,
         ..PoolOptions::new(database.url.clone())
     };
     let pool = Pool::connect(options).await?;

@@ -142,7 +142,7 @@ async fn the_table_for_people_says_what_happened() {
     let endpoint = app.endpoint();
     let command = ["load", &file, "--source", "crm", "--endpoint", &endpoint];
     let text = run(&command).await.ok();
-    for part in ["received", "40.0 %", "INVALID_EMAIL", "--rejects FILE"] {
+    for part in ["received", "40.0 %", "INVALID_EMAIL", "ListRejectedRows"] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     let again = run(&command).await.ok();
