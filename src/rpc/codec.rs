@@ -1,7 +1,7 @@
 //! How messages are read from the wire: as prost reads them, but a malformed one is the caller's mistake and
 //! said so, and one of countless tiny fields is refused before it becomes countless values.
 
-use std::marker::PhantomData;
+use std::{any::TypeId, marker::PhantomData};
 
 use bytes::{Buf as _, Bytes};
 use prost::encoding::{WireType, decode_key, decode_varint};
@@ -12,12 +12,11 @@ use tonic::{
 use tonic_prost::ProstEncoder;
 
 use super::Error;
+use crate::proto::intake::v1::BulkIngestRequest;
 
 /// The most fields of a message and of its parts together. A repeated field of two bytes each would become
 /// forty times its size in memory, within any limit of bytes; no message of use comes near this.
 const MAX_FIELDS: usize = 250_000;
-/// Parts smaller than this hold too few fields to matter.
-const SMALL_PART_BYTES: usize = 64 * 1_024;
 
 /// The codec of every service; see the module.
 #[derive(Debug)]
@@ -52,13 +51,13 @@ where
 #[derive(Debug)]
 pub struct BoundedDecoder<Received>(PhantomData<Received>);
 
-impl<Received: prost::Message + Default> Decoder for BoundedDecoder<Received> {
+impl<Received: prost::Message + Default + 'static> Decoder for BoundedDecoder<Received> {
     type Item = Received;
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Received>, Status> {
         let message = buffer.copy_to_bytes(buffer.remaining());
-        let fields = count_fields(&message);
+        let fields = count_fields::<Received>(&message);
         if fields > MAX_FIELDS {
             let detail = format!("it has more than {MAX_FIELDS} fields");
             return Err(Error::MalformedMessage(detail).into());
@@ -69,12 +68,14 @@ impl<Received: prost::Message + Default> Decoder for BoundedDecoder<Received> {
     }
 }
 
-/// The fields of a message and of its large parts, as far as they read as such: a part may as well be a text.
-fn count_fields(message: &Bytes) -> usize {
+/// The fields of a message, and of a stream's message those of its one part, which holds the rows. The parts of
+/// other messages may be a row's text, which must not be read as fields.
+fn count_fields<Received: 'static>(message: &Bytes) -> usize {
+    let holds_rows = TypeId::of::<Received>() == TypeId::of::<BulkIngestRequest>();
     let mut fields = 0;
     for_each_field(message, |part| {
         fields += 1;
-        if part.len() >= SMALL_PART_BYTES {
+        if holds_rows {
             for_each_field(part, |_| fields += 1);
         }
     });
@@ -106,7 +107,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::proto::intake::v1::{BulkIngestRequest, bulk_ingest_request as request};
+    use crate::proto::intake::v1::{IngestRowsRequest, bulk_ingest_request as request};
 
     fn rows(count: usize) -> Bytes {
         let rows = request::Rows {
@@ -121,15 +122,24 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_of_a_large_part_are_counted() {
-        assert_eq!(count_fields(&rows(3)), 1);
-        assert_eq!(count_fields(&rows(100_000)), 100_001);
+    fn the_rows_of_a_frame_are_counted_and_no_text_is_taken_for_fields() {
+        assert_eq!(count_fields::<BulkIngestRequest>(&rows(3)), 4);
+        assert_eq!(count_fields::<BulkIngestRequest>(&rows(100_000)), 100_001);
+        let call = IngestRowsRequest {
+            json_rows: vec![vec![b'x'; 100_000].into()],
+            ..Default::default()
+        };
+        let message = Bytes::from(call.encode_to_vec());
+        assert_eq!(count_fields::<IngestRowsRequest>(&message), 1);
     }
 
     #[test]
     fn a_message_that_is_none_is_counted_as_far_as_it_reads() {
-        assert_eq!(count_fields(&Bytes::from_static(b"{\"email\":1}")), 0);
-        assert_eq!(count_fields(&Bytes::from_static(&[0x0a, 0xff])), 0);
-        assert_eq!(count_fields(&Bytes::new()), 0);
+        for text in [&b"{\"email\":1}"[..], &[0x0a, 0xff], b""] {
+            assert_eq!(
+                count_fields::<BulkIngestRequest>(&Bytes::from_static(text)),
+                0
+            );
+        }
     }
 }
