@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         descriptors.encode_to_vec(),
     )?;
     tonic_prost_build::configure()
+        .codec_path("crate::rpc::Codec")
         // Rows stay slices of the frame that they came in.
         .bytes(".leadvault.intake.v1.BulkIngestRequest")
         .bytes(".leadvault.intake.v1.IngestRowsRequest.json_rows")

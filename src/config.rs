@@ -3,15 +3,16 @@
 //! Reads:
 //! - `DATABASE_URL`, `LEADVAULT_MIGRATION_DATABASE_URL`, `LEADVAULT_DATA_DIR`
 //! - `LEADVAULT_LISTEN`, `LEADVAULT_LOG`, `LEADVAULT_LOG_JSON`, `LEADVAULT_POOL_SIZE`, `LEADVAULT_POOL_TIMEOUT_SECONDS`,
-//!   `LEADVAULT_STREAM_IDLE_TIMEOUT_SECONDS`
+//!   `LEADVAULT_STATEMENT_TIMEOUT_SECONDS`, `LEADVAULT_STREAM_IDLE_TIMEOUT_SECONDS`
 //! - `LEADVAULT_MAX_INGEST_ROWS`, `LEADVAULT_MAX_FRAME_ROWS`, `LEADVAULT_MAX_FRAME_BYTES`,
-//!   `LEADVAULT_MAX_ROW_BYTES`, `LEADVAULT_MAX_DEPTH`
+//!   `LEADVAULT_MAX_ROW_BYTES`, `LEADVAULT_MAX_DEPTH`, `LEADVAULT_MAX_INDEXED_TEXT_BYTES`,
+//!   `LEADVAULT_MAX_PAGE_BYTES`
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use crate::domain::row::RowLimits;
+use crate::domain::{MAX_INDEXED_TEXT_BYTES, row::RowLimits};
 
 /// Where the database is.
 #[derive(Args, Clone, Debug)]
@@ -51,6 +52,11 @@ pub struct ServiceSettings {
     #[arg(long, env = "LEADVAULT_POOL_TIMEOUT_SECONDS", default_value = "5", value_parser = seconds)]
     pub pool_timeout: Duration,
 
+    /// How long one statement may run in PostgreSQL, in seconds; one that waits for a lock gets a quarter of
+    /// it. What was cut is answered UNAVAILABLE, and may be tried again.
+    #[arg(long, env = "LEADVAULT_STATEMENT_TIMEOUT_SECONDS", default_value = "60", value_parser = seconds)]
+    pub statement_timeout: Duration,
+
     /// How long a bulk stream may be silent while nothing of it waits for an ack, in seconds.
     #[arg(long, env = "LEADVAULT_STREAM_IDLE_TIMEOUT_SECONDS", default_value = "60", value_parser = seconds)]
     pub stream_idle_timeout: Duration,
@@ -79,8 +85,16 @@ pub struct Limits {
     #[arg(long, env = "LEADVAULT_MAX_ROW_BYTES", default_value_t = 256 * 1024)]
     pub max_row_bytes: usize,
 
+    /// The longest text of a row that reaches an index, in bytes. An index holds no longer ones than 1000.
+    #[arg(long, env = "LEADVAULT_MAX_INDEXED_TEXT_BYTES", default_value_t = 1_000, value_parser = indexed_text_bytes)]
+    pub max_indexed_text_bytes: usize,
+
+    /// A page of a list ends once its items have this many bytes.
+    #[arg(long, env = "LEADVAULT_MAX_PAGE_BYTES", default_value_t = 2 * 1024 * 1024)]
+    pub max_page_bytes: i64,
+
     /// How deep a row's arrays and objects may nest.
-    #[arg(long, env = "LEADVAULT_MAX_DEPTH", default_value_t = 64)]
+    #[arg(long, env = "LEADVAULT_MAX_DEPTH", default_value_t = 64, value_parser = depth)]
     pub max_depth: usize,
 }
 
@@ -90,6 +104,7 @@ impl Limits {
         RowLimits {
             max_row_bytes: self.max_row_bytes,
             max_depth: self.max_depth,
+            max_indexed_text_bytes: self.max_indexed_text_bytes,
         }
     }
 
@@ -110,6 +125,21 @@ pub struct LogSettings {
     /// Log JSON lines.
     #[arg(long, env = "LEADVAULT_LOG_JSON", global = true)]
     pub log_json: bool,
+}
+
+/// PostgreSQL's own parser stops where its stack ends, which is far beyond this.
+fn depth(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|depth| (1..=512).contains(depth))
+        .ok_or_else(|| "must be a number from 1 to 512".to_owned())
+}
+
+fn indexed_text_bytes(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|bytes| (1..=MAX_INDEXED_TEXT_BYTES).contains(bytes))
+        .ok_or_else(|| format!("must be a number from 1 to {MAX_INDEXED_TEXT_BYTES}"))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -72,7 +72,8 @@ BEGIN
             && (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308))')
         OR EXISTS (
             SELECT FROM jsonb_path_query(p_row, 'strict $.** ? (@.type() == "number")') AS n (value)
-            WHERE octet_length(n.value::text) > 400) THEN
+            -- Not its length as text: a number of ten bytes may print as a hundred thousand.
+            WHERE scale(n.value::numeric) > 400) THEN
         reason := 'NUMBER_OUT_OF_RANGE';
         detail := 'a number is not finite as a double, or has too many digits';
     ELSIF octet_length(p_row::text) > 262144 THEN
@@ -117,6 +118,25 @@ $$;
 
 COMMENT ON FUNCTION intake.f_check_row(jsonb) IS
     'Why a row sent by hand cannot be stored; its normalized email when it can';
+
+-- A rejected row as it is kept: its text, up to the frame limit of 8 MiB. A row whose numbers would explode
+-- when printed (1e131071 takes ten bytes and prints as 131,072) is kept as nothing: its caller has it.
+CREATE FUNCTION intake.f_original(p_row jsonb)
+RETURNS bytea
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF p_row IS NULL OR (
+        SELECT sum(scale(n.value::numeric) + CASE WHEN abs(n.value::numeric) > 1e308 THEN 131072 ELSE 0 END)
+        FROM jsonb_path_query(p_row, 'strict $.** ? (@.type() == "number")') AS n (value)) > 8388608 THEN
+        RETURN '';
+    END IF;
+    RETURN substring(convert_to(p_row::text, 'UTF8') FOR 8388608);
+END
+$$;
+
+COMMENT ON FUNCTION intake.f_original(jsonb) IS 'A rejected row as it is kept: its text, up to 8 MiB';
 
 -- Opens a lane for a new writer, and the batch with its first lane.
 --
@@ -487,7 +507,6 @@ AS $$
 DECLARE
     v_actor    text := coalesce(nullif(current_setting('leadvault.actor', true), ''), session_user);
     v_good     record;
-    v_rejected record;
     v_result   record;
     v_fates    text;
 BEGIN
@@ -501,7 +520,8 @@ BEGIN
     END IF;
 
     WITH checked AS MATERIALIZED (
-        SELECT (r.ordinality - 1)::integer AS position, r.raw_data, c.email, c.reason, c.pointer, c.detail
+        SELECT (r.ordinality - 1)::integer AS position, r.raw_data, c.email, c.reason, c.pointer, c.detail,
+               CASE WHEN c.reason IS NOT NULL THEN intake.f_original(r.raw_data) END AS original
         FROM unnest(p_rows) WITH ORDINALITY AS r (raw_data, ordinality)
         CROSS JOIN LATERAL intake.f_check_row(r.raw_data) AS c
     )
@@ -512,9 +532,9 @@ BEGIN
            coalesce(array_agg(reason ORDER BY position) FILTER (WHERE reason IS NOT NULL), '{}') AS reasons,
            coalesce(array_agg(pointer ORDER BY position) FILTER (WHERE reason IS NOT NULL), '{}') AS pointers,
            coalesce(array_agg(detail ORDER BY position) FILTER (WHERE reason IS NOT NULL), '{}') AS details,
-           coalesce(array_agg(convert_to(coalesce(raw_data::text, ''), 'UTF8') ORDER BY position)
-                    FILTER (WHERE reason IS NOT NULL), '{}') AS originals,
-           coalesce(array_agg(octet_length(coalesce(raw_data::text, ''))::bigint ORDER BY position)
+           coalesce(array_agg(original ORDER BY position) FILTER (WHERE reason IS NOT NULL), '{}') AS originals,
+           coalesce(array_agg(coalesce(nullif(octet_length(original), 0), pg_column_size(raw_data), 0)::bigint
+                              ORDER BY position)
                     FILTER (WHERE reason IS NOT NULL), '{}') AS original_sizes
     INTO STRICT v_good
     FROM checked;
@@ -604,7 +624,6 @@ BEGIN
         RETURN;
     END IF;
 
-    finished_at := clock_timestamp();
     UPDATE intake.batch_lanes AS l
     SET state = 'finished', finished_at = clock_timestamp()
     WHERE l.batch_id = p_batch_id AND l.lane = p_lane

@@ -14,12 +14,13 @@ use super::{
         BatchReport, IterSource, Options, OutputFormat, Service, collect_rejections, load_rows,
         render_reports,
     },
-    serve,
+    serve::{self, StopSignals},
 };
 use crate::{
     config::ServiceSettings,
     db::{Embedded, EmbeddedOptions, connect::connect, embedded::default_data_dir},
     proto::intake::v1::DuplicatePolicy,
+    server::Server,
 };
 
 /// A database of its own, so that the demo never touches one that holds something.
@@ -64,18 +65,34 @@ fn data_dir() -> PathBuf {
 }
 
 async fn show(database: &Database, args: &DemoArgs) -> Result<(), Error> {
-    empty(database).await?;
-    database.migrate().await?;
-    let server = serve::start(database, args.service.clone()).await?;
+    let mut signals = StopSignals::listen()?;
+    let started = tokio::select! {
+        server = begin(database, args) => Some(server?),
+        () = signals.next() => None,
+    };
+    let Some(server) = started else {
+        return Ok(());
+    };
     let endpoint = format!("http://{}", server.address());
     println!("listening on {endpoint}\n{}\n", database.describe());
-    Box::pin(load(&endpoint, args.rows)).await?;
-    print!("{}", next_steps(&server.address().to_string()));
-    if !args.exit {
-        println!("\nserving until Ctrl-C");
-        serve::stop_signal().await?;
+    tokio::select! {
+        loaded = Box::pin(load(&endpoint, args.rows)) => {
+            loaded?;
+            print!("{}", next_steps(&server.address().to_string()));
+            if !args.exit {
+                println!("\nserving until Ctrl-C");
+                signals.next().await;
+            }
+        }
+        () = signals.next() => {}
     }
     Ok(server.stop().await?)
+}
+
+async fn begin(database: &Database, args: &DemoArgs) -> Result<Server, Error> {
+    empty(database).await?;
+    database.migrate().await?;
+    serve::start(database, args.service.clone()).await
 }
 
 /// Begins with an empty database: the demo shows the same each time.

@@ -1,7 +1,7 @@
 //! `leadvault serve`: runs the service.
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Error, database::Database};
 use crate::{
@@ -35,27 +35,37 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
 }
 
 async fn serve(database: &Database, args: &ServeArgs) -> Result<(), Error> {
-    if args.no_migrate {
-        migrate::check(&database.migration_url).await?;
-    } else {
-        database.migrate().await?;
-    }
-    let mut server = start(database, args.service.clone()).await?;
+    let mut signals = StopSignals::listen()?;
+    let started = tokio::select! {
+        server = begin(database, args) => Some(server?),
+        () = signals.next() => None,
+    };
+    let Some(mut server) = started else {
+        return Ok(());
+    };
     println!("listening on http://{}", server.address());
     println!("{}", database.describe());
     tokio::select! {
-        signal = stop_signal() => signal?,
+        () = signals.next() => {}
         failed = server.failed() => failed?,
     }
     tracing::info!("stopping; a second signal ends at once");
     tokio::select! {
         stopped = server.stop() => Ok(stopped?),
-        signal = stop_signal() => {
-            signal?;
+        () = signals.next() => {
             tracing::warn!("a second signal: ending at once");
             Ok(())
         }
     }
+}
+
+async fn begin(database: &Database, args: &ServeArgs) -> Result<Server, Error> {
+    if args.no_migrate {
+        migrate::check(&database.migration_url).await?;
+    } else {
+        database.migrate().await?;
+    }
+    start(database, args.service.clone()).await
 }
 
 /// Starts the service on a migrated database.
@@ -64,19 +74,37 @@ pub(super) async fn start(database: &Database, settings: ServiceSettings) -> Res
     let options = PoolOptions {
         max_size: settings.pool_size,
         connection_timeout: settings.pool_timeout,
+        statement_timeout: settings.statement_timeout,
         ..PoolOptions::new(database.url.clone())
     };
     let pool = Pool::connect(options).await?;
     Ok(Server::start(settings, pool).await?)
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(super) async fn stop_signal() -> Result<(), Error> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// Ctrl-C and SIGTERM.
+///
+/// Made as soon as there is something to stop: a signal that nobody listens to ends the process at once, and
+/// an embedded PostgreSQL would run on.
+#[derive(Debug)]
+pub(super) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    /// From here on signals are kept until they are asked for.
+    pub(super) fn listen() -> Result<Self, Error> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(Error::Signal)?,
+            terminate: signal(SignalKind::terminate()).map_err(Error::Signal)?,
+        })
     }
-    Ok(())
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }

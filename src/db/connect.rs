@@ -39,7 +39,20 @@ type Link = (Client, Connection<Socket, Stream>);
 /// [`Error::RoleNotGranted`] where the role is the trouble, [`Error::Tls`] where certificates
 /// cannot be loaded.
 pub async fn connect(url: &DatabaseUrl, role: Option<&str>) -> Result<AsyncPgConnection, Error> {
-    let (client, connection) = open(url, role).await?;
+    connect_with(url, role, "").await
+}
+
+/// The same with startup options of ours, such as `-c lock_timeout=15s`. A pooler that refuses startup
+/// options gets none of them.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn connect_with(
+    url: &DatabaseUrl,
+    role: Option<&str>,
+    options: &str,
+) -> Result<AsyncPgConnection, Error> {
+    let (client, connection) = open(url, role, options).await?;
     let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection)
         .await
         .map_err(|e| failed(url, e.to_string()))?;
@@ -52,7 +65,7 @@ pub async fn connect(url: &DatabaseUrl, role: Option<&str>) -> Result<AsyncPgCon
 /// A raw client for what diesel hides: error codes and positions, batches with several statements.
 /// The connection lives until the client is dropped.
 pub(crate) async fn client(url: &DatabaseUrl) -> Result<(Client, JoinHandle<()>), Error> {
-    let (client, connection) = open(url, None).await?;
+    let (client, connection) = open(url, None, "").await?;
     let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::warn!(error = %describe(&error), "a database connection ended");
@@ -62,10 +75,10 @@ pub(crate) async fn client(url: &DatabaseUrl) -> Result<(Client, JoinHandle<()>)
 }
 
 /// Opens the connection, without the role in the startup packet where that is refused.
-async fn open(url: &DatabaseUrl, role: Option<&str>) -> Result<Link, Error> {
+async fn open(url: &DatabaseUrl, role: Option<&str>, options: &str) -> Result<Link, Error> {
     let mut config = url.config().clone();
     if let Some(role) = role {
-        let asked = format!("-c role={}", escape_option(role));
+        let asked = format!("-c role={} {options}", escape_option(role));
         config.options(match config.get_options() {
             Some(own) => format!("{own} {asked}"),
             None => asked,

@@ -259,7 +259,7 @@ fn describe_db(db: &tokio_postgres::error::DbError) -> String {
 }
 
 /// An error and its causes in one line, without repeating a cause that is already said.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -19,7 +19,7 @@ use diesel_async::pooled_connection::{
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::connect::connect;
+use super::connect::connect_with;
 use super::error::Error;
 use super::url::DatabaseUrl;
 
@@ -40,10 +40,12 @@ pub struct PoolOptions {
     pub max_size: u32,
     /// How long a caller waits for a connection.
     pub connection_timeout: Duration,
+    /// How long a statement may run; one that waits for a lock gets a quarter of it.
+    pub statement_timeout: Duration,
 }
 
 impl PoolOptions {
-    /// Ten connections as [`APP_ROLE`](super::APP_ROLE), five seconds of patience.
+    /// Ten connections as [`APP_ROLE`](super::APP_ROLE), five seconds of patience, a minute a statement.
     #[must_use]
     pub fn new(url: DatabaseUrl) -> Self {
         Self {
@@ -51,6 +53,7 @@ impl PoolOptions {
             role: Some(super::APP_ROLE.to_owned()),
             max_size: 10,
             connection_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -70,7 +73,7 @@ impl Pool {
     /// # Errors
     /// What [`connect`] says about the first connection.
     pub async fn connect(options: PoolOptions) -> Result<Self, Error> {
-        let first = connect(&options.url, options.role.as_deref()).await?;
+        let first = connect_as(&options).await?;
         let last_error = LastError::default();
         let PoolOptions {
             max_size,
@@ -141,11 +144,22 @@ fn manager(options: PoolOptions, last_error: LastError) -> Manager {
     AsyncDieselConnectionManager::new_with_config(target, config)
 }
 
+/// Law 12, bounded work: whatever a caller asks for, its statement ends, and nobody waits for ever behind a
+/// lock that somebody else forgot.
+async fn connect_as(options: &PoolOptions) -> Result<AsyncPgConnection, Error> {
+    let timeout = options.statement_timeout.as_millis();
+    let settings = format!(
+        "-c statement_timeout={timeout} -c lock_timeout={}",
+        (timeout / 4).max(1)
+    );
+    connect_with(&options.url, options.role.as_deref(), &settings).await
+}
+
 async fn establish(
     options: Arc<PoolOptions>,
     last_error: LastError,
 ) -> diesel::ConnectionResult<AsyncPgConnection> {
-    let result = connect(&options.url, options.role.as_deref()).await;
+    let result = connect_as(&options).await;
     last_error.set(result.as_ref().err().map(ToString::to_string));
     result.map_err(|e| diesel::ConnectionError::BadConnection(e.to_string()))
 }

@@ -19,6 +19,8 @@ pub struct RowLimits {
     pub max_row_bytes: usize,
     /// How deep arrays and objects may nest, the row itself being the first level.
     pub max_depth: usize,
+    /// The longest text that reaches an index, in bytes; at most [`MAX_INDEXED_TEXT_BYTES`].
+    pub max_indexed_text_bytes: usize,
 }
 
 impl Default for RowLimits {
@@ -26,6 +28,7 @@ impl Default for RowLimits {
         Self {
             max_row_bytes: 256 * 1024,
             max_depth: 64,
+            max_indexed_text_bytes: MAX_INDEXED_TEXT_BYTES,
         }
     }
 }
@@ -157,11 +160,14 @@ pub fn validate(raw: &[u8], limits: &RowLimits) -> Result<ValidRow, RowRejection
     let fields = walk::walk_row(row, limits)?;
     for (key, text) in fields.indexed_texts() {
         let bytes = text.len();
-        if bytes > MAX_INDEXED_TEXT_BYTES {
+        if bytes > limits.max_indexed_text_bytes {
             return Err(RowRejection::of_field(
                 RejectionReason::TextTooLong,
                 key,
-                format!("the text has {bytes} bytes, at most {MAX_INDEXED_TEXT_BYTES} are taken"),
+                format!(
+                    "the text has {bytes} bytes, at most {} are taken (setting max-indexed-text-bytes)",
+                    limits.max_indexed_text_bytes
+                ),
             ));
         }
     }

@@ -17,8 +17,9 @@ use tokio::{sync::mpsc, time::Instant};
 use tonic::{Status, Streaming};
 
 use super::{
-    chunk::{Chunk, SentRow, split_ndjson},
+    chunk::Chunk,
     convert,
+    frame::sent_rows,
     repository::{self, NewBatch, OpenedLane},
     service::Shared,
     stream::{Split, Stream},
@@ -227,56 +228,6 @@ impl Reader {
     }
 }
 
-/// The rows of a message, within its limits.
-fn sent_rows(
-    rows: request::Rows,
-    max_rows: usize,
-    max_bytes: usize,
-) -> Result<Vec<SentRow>, Error> {
-    if !rows.rows.is_empty() && !rows.ndjson.is_empty() {
-        return Err(Error::invalid(
-            "rows",
-            "give either rows or ndjson, not both",
-        ));
-    }
-    let lines = memchr::memchr_iter(b'\n', &rows.ndjson).count()
-        + usize::from(!rows.ndjson.is_empty() && !rows.ndjson.ends_with(b"\n"));
-    let bytes = rows.ndjson.len() + rows.rows.iter().map(row_bytes).sum::<usize>();
-    within("rows", rows.rows.len() + lines, max_rows, "max-frame-rows")?;
-    within("bytes of rows", bytes, max_bytes, "max-frame-bytes")?;
-    if lines > 0 {
-        return Ok(split_ndjson(&rows.ndjson).map(SentRow::Json).collect());
-    }
-    rows.rows.into_iter().map(convert::sent_row).collect()
-}
-
-fn row_bytes(row: &request::Row) -> usize {
-    match &row.row {
-        Some(request::row::Row::Json(text)) => text.len(),
-        Some(request::row::Row::Oversize(row)) => row.head.len(),
-        Some(request::row::Row::Unreadable(row)) => row.original.len(),
-        None => 0,
-    }
-}
-
-/// Refuses what is past a limit.
-pub(super) fn within(
-    what: &'static str,
-    actual: usize,
-    limit: usize,
-    setting: &'static str,
-) -> Result<(), Error> {
-    if actual <= limit {
-        return Ok(());
-    }
-    Err(Error::LimitExceeded {
-        what,
-        limit,
-        actual,
-        setting,
-    })
-}
-
 struct Writer {
     shared: Arc<Shared>,
     unacked: Unacked,
@@ -294,20 +245,25 @@ impl Writer {
         let mut sent = self.answer(Ok(opened)).await;
         while sent && let Some(job) = jobs.recv().await {
             let result = self.act(job).await;
-            let failed = result.is_err();
-            sent = self.answer(result).await && !failed;
+            // The summary ends the stream, and so does an error.
+            let last = !matches!(result, Ok(response::Message::Ack(_)));
+            sent = self.answer(result).await && !last;
             self.unacked.answered();
         }
     }
 
-    /// Says whether the client is still there.
+    /// Says whether the client is still there. One that takes no answers for as long as it may be silent is
+    /// not: it would hold its frames, and the shutdown.
     async fn answer(&self, result: Result<response::Message, Error>) -> bool {
         let message = result
             .map(|message| BulkIngestResponse {
                 message: Some(message),
             })
             .map_err(Status::from);
-        self.answers.send(message).await.is_ok()
+        let sending = self.answers.send(message);
+        tokio::time::timeout(self.shared.stream_idle_timeout, sending)
+            .await
+            .is_ok_and(|sent| sent.is_ok())
     }
 
     async fn act(&self, job: Job) -> Result<response::Message, Error> {

@@ -15,8 +15,11 @@
 mod bulk;
 mod chunk;
 mod convert;
+mod frame;
+mod ingest_rows;
 mod repository;
 mod service;
 mod stream;
+mod trace;
 
 pub use service::Intake;

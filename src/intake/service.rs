@@ -2,27 +2,24 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    bulk::{self, within},
-    chunk::{Chunk, SentRow},
-    convert,
-    repository::{
-        self, Appended, AuditFilter, BatchFilter, BatchKey, LoadFilter, NewBatch, RejectedFilter,
-        RowIdentity,
-    },
+    bulk, convert,
+    frame::within,
+    ingest_rows::IngestCall,
+    repository::{self, AuditFilter, BatchFilter, BatchKey, LoadFilter, RejectedFilter},
+    trace::{identity_of, trace},
 };
 use crate::{
     config::Limits,
     db::{Pool, PooledConnection},
-    domain::{Actor, BatchId, Email, Fate, Tally},
+    domain::{BatchId, Email},
     proto::intake::v1::{self as pb, intake_service_server::IntakeService},
-    rpc::{Answers, Begun, Error, PageRequest, actor, from_timestamp},
+    rpc::{Error, PageRequest, actor, from_timestamp},
 };
 
 /// How many answers wait for a client that reads slowly, before the stream's writer waits too.
@@ -86,7 +83,10 @@ impl IntakeService for Intake {
     ) -> Result<Response<pb::IngestRowsResponse>, Status> {
         let actor = actor(&request);
         let request = request.into_inner();
-        let call = IngestCall::parse(request, &self.0.limits)?;
+        let limits = self.0.limits.clone();
+        let call = tokio::task::spawn_blocking(move || IngestCall::parse(request, &limits))
+            .await
+            .map_err(Error::internal)??;
         let connection = self.0.connection().await?;
         Ok(Response::new(
             self.uncut(call.run(connection, actor)).await?,
@@ -120,9 +120,10 @@ impl IntakeService for Intake {
         request: Request<pb::ListBatchesRequest>,
     ) -> Result<Response<pb::ListBatchesResponse>, Status> {
         let mut request = request.into_inner();
-        let (size, token) = (request.page_size, std::mem::take(&mut request.page_token));
-        request.page_size = 0;
-        let paging = PageRequest::parse("ListBatches", &request, size, &token)?;
+        let paging = PageRequest::of("ListBatches", &mut request, |request| {
+            (&mut request.page_size, &mut request.page_token)
+        })?
+        .within(self.0.limits.max_page_bytes);
         let filter = BatchFilter {
             source: convert::optional(&request.source, convert::source)?,
             state: convert::batch_state(request.state)?,
@@ -160,9 +161,10 @@ impl IntakeService for Intake {
         request: Request<pb::ListRawLoadsRequest>,
     ) -> Result<Response<pb::ListRawLoadsResponse>, Status> {
         let mut request = request.into_inner();
-        let (size, token) = (request.page_size, std::mem::take(&mut request.page_token));
-        request.page_size = 0;
-        let paging = PageRequest::parse("ListRawLoads", &request, size, &token)?;
+        let paging = PageRequest::of("ListRawLoads", &mut request, |request| {
+            (&mut request.page_size, &mut request.page_token)
+        })?
+        .within(self.0.limits.max_page_bytes);
         let filter = LoadFilter {
             batch_id: convert::optional(&request.batch_id, convert::batch_id)?,
             source: convert::optional(&request.source, convert::source)?,
@@ -188,9 +190,10 @@ impl IntakeService for Intake {
         request: Request<pb::ListRejectedRowsRequest>,
     ) -> Result<Response<pb::ListRejectedRowsResponse>, Status> {
         let mut request = request.into_inner();
-        let (size, token) = (request.page_size, std::mem::take(&mut request.page_token));
-        request.page_size = 0;
-        let paging = PageRequest::parse("ListRejectedRows", &request, size, &token)?;
+        let paging = PageRequest::of("ListRejectedRows", &mut request, |request| {
+            (&mut request.page_size, &mut request.page_token)
+        })?
+        .within(self.0.limits.max_page_bytes);
         let filter = RejectedFilter {
             batch_id: convert::optional(&request.batch_id, convert::batch_id)?,
             reason: convert::rejection_reason(request.reason)?,
@@ -271,9 +274,10 @@ impl IntakeService for Intake {
         request: Request<pb::ListAuditLogRequest>,
     ) -> Result<Response<pb::ListAuditLogResponse>, Status> {
         let mut request = request.into_inner();
-        let (size, token) = (request.page_size, std::mem::take(&mut request.page_token));
-        request.page_size = 0;
-        let paging = PageRequest::parse("ListAuditLog", &request, size, &token)?;
+        let paging = PageRequest::of("ListAuditLog", &mut request, |request| {
+            (&mut request.page_size, &mut request.page_token)
+        })?
+        .within(self.0.limits.max_page_bytes);
         let filter = AuditFilter {
             action: convert::optional(&request.action, convert::action)?,
             load_id: (request.load_id != 0).then_some(request.load_id),
@@ -337,209 +341,9 @@ fn next_page_token<Key: serde::Serialize + serde::de::DeserializeOwned>(
     last.map_or(Ok(String::new()), |key| paging.token(&key))
 }
 
-fn not_found(resource: &'static str, key: impl ToString) -> Error {
+pub(super) fn not_found(resource: &'static str, key: impl ToString) -> Error {
     Error::NotFound {
         resource,
         key: key.to_string(),
-    }
-}
-
-/// The identity of a load's row, as its metadata keeps it.
-async fn identity_of(
-    connection: &mut PooledConnection<'_>,
-    load_id: i64,
-) -> Result<RowIdentity, Error> {
-    let load = repository::get_load(connection, load_id)
-        .await?
-        .ok_or_else(|| not_found("load", load_id))?;
-    let (Some(lane), Some(offset)) = (load.lane, load.row_offset) else {
-        return Err(not_found("row of load", load_id));
-    };
-    Ok(RowIdentity {
-        batch_id: BatchId::parse(&load.batch_id).map_err(Error::internal)?,
-        lane,
-        offset,
-    })
-}
-
-async fn trace(
-    connection: &mut PooledConnection<'_>,
-    row: RowIdentity,
-) -> Result<pb::TraceRowResponse, Error> {
-    let (fate, load) = repository::find_row(connection, &row)
-        .await?
-        .ok_or_else(|| {
-            not_found(
-                "row",
-                format!(
-                    "{} of lane {} of batch {}",
-                    row.offset, row.lane, row.batch_id
-                ),
-            )
-        })?;
-    let mut response = pb::TraceRowResponse {
-        fate: convert::fate(fate).into(),
-        ..Default::default()
-    };
-    if let Some(email) = load.as_ref().and_then(|load| load.email.as_deref()) {
-        let followed = repository::follow_email(connection, email).await?;
-        let own = load.as_ref().map(|load| load.load_id);
-        response.claim_load_id = followed
-            .claim_load_id
-            .filter(|claim| Some(*claim) != own)
-            .unwrap_or_default();
-        response.contact = followed.contact().map(convert::contact);
-        response.person = followed.person().map(convert::person);
-    }
-    if fate == Fate::Rejected {
-        let offsets = row.offset..row.offset + 1;
-        let rejected =
-            repository::get_rejected(connection, &row.batch_id, row.lane, offsets, 1).await?;
-        response.rejected_row = rejected.into_iter().next().map(convert::rejected_row);
-    }
-    response.load = load.map(convert::raw_load);
-    response.row = Some(convert::identity(row));
-    Ok(response)
-}
-
-/// One call of `IngestRows`, parsed.
-struct IngestCall {
-    request: pb::IngestRowsRequest,
-    batch: NewBatch,
-    chunk: Chunk,
-}
-
-/// Why an ingest transaction ends without a commit.
-enum Uncommitted {
-    /// It was only to validate: this is what would have happened.
-    Preview(pb::IngestRowsResponse),
-    /// It failed.
-    Failed(Error),
-}
-
-impl From<diesel::result::Error> for Uncommitted {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-impl From<Error> for Uncommitted {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl IngestCall {
-    fn parse(request: pb::IngestRowsRequest, limits: &Limits) -> Result<Self, Error> {
-        let row_count = request.rows.len() + request.json_rows.len();
-        if row_count == 0 {
-            return Err(Error::invalid("rows", "give rows or json_rows"));
-        }
-        if !request.rows.is_empty() && !request.json_rows.is_empty() {
-            return Err(Error::invalid(
-                "rows",
-                "give either rows or json_rows, not both",
-            ));
-        }
-        within("rows", row_count, limits.max_ingest_rows, "max-ingest-rows")?;
-        within(
-            "bytes of rows",
-            request.encoded_len(),
-            limits.max_frame_bytes,
-            "max-frame-bytes",
-        )?;
-        let batch = NewBatch {
-            batch_id: convert::optional(&request.batch_id, convert::batch_id)?
-                .unwrap_or_else(BatchId::generate),
-            source: convert::source(&request.source)?,
-            lane_count: None,
-            metadata: None,
-            on_duplicate: convert::duplicate_policy(request.on_duplicate)?,
-        };
-        let json = request.json_rows.iter().cloned().map(SentRow::Json);
-        let structs = request.rows.iter().cloned().map(convert::struct_row);
-        let chunk = Chunk::validate(structs.chain(json).collect(), &limits.row());
-        Ok(Self {
-            request,
-            batch,
-            chunk,
-        })
-    }
-
-    /// Stores the rows and the answer in one transaction, or only says what would happen.
-    async fn run(
-        self,
-        mut connection: PooledConnection<'static>,
-        actor: Actor,
-    ) -> Result<pb::IngestRowsResponse, Error> {
-        use diesel_async::AsyncConnection as _;
-        let result = connection
-            .transaction(async |connection| self.in_txn(connection, &actor).await)
-            .await;
-        match result {
-            Ok(response) | Err(Uncommitted::Preview(response)) => Ok(response),
-            Err(Uncommitted::Failed(error)) => Err(error),
-        }
-    }
-
-    async fn in_txn(
-        self,
-        connection: &mut diesel_async::AsyncPgConnection,
-        actor: &Actor,
-    ) -> Result<pb::IngestRowsResponse, Uncommitted> {
-        let answers = Answers::parse(actor, "IngestRows", &self.request.request_id, &self.request)?;
-        if let Some(answers) = &answers
-            && let Begun::Answered(response) = answers.begin(connection).await?
-        {
-            return Ok(response);
-        }
-        let rejected = self.chunk.rejected.clone();
-        let outcome = repository::append_rows(connection, &self.batch, self.chunk, actor).await?;
-        let appended = convert::lane_result(outcome, &self.batch, -1)?;
-        let validate_only = self.request.validate_only;
-        let response = respond(&self.batch, appended, rejected, validate_only);
-        if validate_only {
-            return Err(Uncommitted::Preview(response));
-        }
-        if let Some(answers) = &answers {
-            answers.keep(connection, &response).await?;
-        }
-        Ok(response)
-    }
-}
-
-fn respond(
-    batch: &NewBatch,
-    appended: Appended,
-    rejected: Vec<super::chunk::RejectedRow>,
-    validate_only: bool,
-) -> pb::IngestRowsResponse {
-    let mut load_ids = appended.load_ids.into_iter();
-    let mut rejected = rejected.into_iter();
-    let tally = Tally::of(appended.fates.iter().copied());
-    let outcomes = appended.fates.into_iter().zip(appended.first_offset..);
-    let outcomes = outcomes.map(|(fate, offset)| match fate {
-        Fate::Rejected => pb::RowOutcome {
-            fate: convert::fate(fate).into(),
-            rejection: rejected
-                .next()
-                .map(|row| convert::rejection(offset, row.rejection)),
-            ..Default::default()
-        },
-        Fate::Accepted | Fate::Duplicate => pb::RowOutcome {
-            fate: convert::fate(fate).into(),
-            // What was only validated has no load that could be looked up.
-            load_id: load_ids
-                .next()
-                .filter(|_| !validate_only)
-                .unwrap_or_default(),
-            ..Default::default()
-        },
-    });
-    pb::IngestRowsResponse {
-        batch_id: batch.batch_id.to_string(),
-        first_offset: appended.first_offset,
-        outcomes: outcomes.collect(),
-        tally: Some(convert::tally(tally)),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::proto::r#type::v1::ErrorReason;
+use crate::{db::error::chain, proto::r#type::v1::ErrorReason};
 
 /// The `domain` of every `ErrorInfo`.
 const DOMAIN: &str = "leadvault";
@@ -22,6 +22,9 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Why a call is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The bytes are no message of this API.
+    #[error("the message is malformed: {0}")]
+    MalformedMessage(String),
     /// A field is missing or malformed.
     #[error("{field}: {description}")]
     InvalidField {
@@ -157,7 +160,8 @@ impl Error {
 
     fn code(&self) -> Code {
         match self {
-            Self::InvalidField { .. }
+            Self::MalformedMessage(_)
+            | Self::InvalidField { .. }
             | Self::LimitExceeded { .. }
             | Self::InvalidPageToken(_)
             | Self::StreamOrder(_) => Code::InvalidArgument,
@@ -181,6 +185,7 @@ impl Error {
 
     fn reason(&self) -> ErrorReason {
         match self {
+            Self::MalformedMessage(_) => ErrorReason::MalformedMessage,
             Self::InvalidField { .. } => ErrorReason::InvalidField,
             Self::LimitExceeded { .. } => ErrorReason::LimitExceeded,
             Self::InvalidPageToken(_) => ErrorReason::InvalidPageToken,
@@ -276,7 +281,10 @@ impl Error {
                 details.add_bad_request_violation("page_token", *description);
             }
             Self::LimitExceeded { what, .. } => {
-                details.add_bad_request_violation(*what, cut(self.to_string()));
+                details.add_bad_request_violation(
+                    what.trim_start_matches("bytes of "),
+                    cut(self.to_string()),
+                );
             }
             Self::ShuttingDown | Self::DatabaseUnavailable(_) | Self::PoolExhausted => {
                 details.set_retry_info(Some(RETRY_DELAY));
@@ -312,18 +320,6 @@ fn cut(mut text: String) -> String {
     text
 }
 
-/// An error and what caused it, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
-}
-
 impl From<diesel::result::Error> for Error {
     fn from(error: diesel::result::Error) -> Self {
         if is_interruption(&error) {
@@ -352,7 +348,7 @@ impl From<crate::db::Error> for Error {
 /// hint to retry.
 fn is_interruption(error: &diesel::result::Error) -> bool {
     use diesel::result::{DatabaseErrorKind, Error as Diesel};
-    const WORDS: [&str; 8] = [
+    const WORDS: [&str; 11] = [
         "terminating connection",
         "the database system is",
         "deadlock detected",
@@ -361,6 +357,9 @@ fn is_interruption(error: &diesel::result::Error) -> bool {
         "remaining connection slots",
         "canceling statement due to",
         "connection closed",
+        "could not extend file",
+        "could not write",
+        "out of memory",
     ];
     match error {
         Diesel::BrokenTransactionManager => true,
@@ -378,32 +377,4 @@ fn is_interruption(error: &diesel::result::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_says_code_reason_field_and_values() {
-        let status = Status::from(Error::invalid("source", "must not be blank"));
-        assert_eq!(status.code(), Code::InvalidArgument);
-        let details = status.get_error_details();
-        assert_eq!(details.error_info().unwrap().reason, "INVALID_FIELD");
-        assert_eq!(
-            details.bad_request().unwrap().field_violations[0].field,
-            "source"
-        );
-    }
-
-    #[test]
-    fn a_fault_keeps_its_cause_to_the_log() {
-        let status = Status::from(Error::internal("password=hunter2"));
-        assert_eq!(status.code(), Code::Internal);
-        assert!(!format!("{status:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn where_a_retry_helps_the_status_says_when() {
-        let status = Status::from(Error::ShuttingDown);
-        assert_eq!(status.code(), Code::Unavailable);
-        assert!(status.get_error_details().retry_info().is_some());
-    }
-}
+mod tests;

@@ -1,15 +1,17 @@
 //! What the services share: the error model, paging, requests that may be repeated, times and JSON.
 
 mod answers;
+mod codec;
 mod error;
 mod json;
 mod paging;
 mod time;
 
 pub(crate) use answers::{Answers, Begun};
+pub use codec::{BoundedDecoder, Codec};
 pub use error::Error;
 pub(crate) use json::{json_struct, struct_json};
-pub(crate) use paging::{MAX_PAGE_BYTES, Page, PageRequest};
+pub(crate) use paging::{Page, PageRequest};
 pub(crate) use time::{from_timestamp, to_timestamp};
 
 /// Who calls: whom the authentication layer found, or nobody in particular.

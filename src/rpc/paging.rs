@@ -1,7 +1,8 @@
 //! Pages: how many, from where, and the token that leads from one to the next.
 //!
 //! A token is opaque to callers. It holds the key of the last item (keyset paging: nothing is missed or
-//! repeated while others write), a fingerprint of the call and its filters, so that a token of another
+//! repeated of what was committed when the listing began; rows that commit meanwhile with an earlier key are
+//! missed, since ids become visible out of order), a fingerprint of the call and its filters, so that a token of another
 //! call, or of other filters, is refused instead of misread, and a checksum, so that one that was cut short
 //! does not lead somewhere else.
 
@@ -14,7 +15,7 @@ use super::Error;
 const DEFAULT_PAGE_SIZE: i32 = 50;
 const MAX_PAGE_SIZE: i32 = 1_000;
 /// A page also ends once its items have this many bytes; half of what gRPC clients take by default.
-pub(crate) const MAX_PAGE_BYTES: i64 = 2 * 1024 * 1024;
+const MAX_PAGE_BYTES: i64 = 2 * 1024 * 1024;
 const FINGERPRINT_BYTES: usize = 12;
 const CHECKSUM_BYTES: usize = 6;
 
@@ -25,6 +26,8 @@ pub(crate) struct PageRequest<Key> {
     pub(crate) after: Option<Key>,
     /// How many items at the most.
     pub(crate) size: i64,
+    /// How many bytes of items end it.
+    pub(crate) max_bytes: i64,
     fingerprint: Vec<u8>,
 }
 
@@ -38,6 +41,20 @@ pub(crate) struct Page<Item> {
 }
 
 impl<Key: Serialize + DeserializeOwned> PageRequest<Key> {
+    /// Takes the paging fields out of a request; what is left of it are the filters that bind the token.
+    ///
+    /// # Errors
+    /// As [`PageRequest::parse`].
+    pub(crate) fn of<Request: prost::Message>(
+        call: &str,
+        request: &mut Request,
+        fields: impl FnOnce(&mut Request) -> (&mut i32, &mut String),
+    ) -> Result<Self, Error> {
+        let (size, token) = fields(request);
+        let (size, token) = (std::mem::take(size), std::mem::take(token));
+        Self::parse(call, request, size, &token)
+    }
+
     /// Reads the paging fields of a request. `call` and `filters` bind the token.
     ///
     /// # Errors
@@ -61,8 +78,14 @@ impl<Key: Serialize + DeserializeOwned> PageRequest<Key> {
         Ok(Self {
             after,
             size: size.into(),
+            max_bytes: MAX_PAGE_BYTES,
             fingerprint,
         })
+    }
+
+    /// The same with the limit of bytes that is set.
+    pub(crate) fn within(self, max_bytes: i64) -> Self {
+        Self { max_bytes, ..self }
     }
 
     /// The token that leads on from the item with that key.

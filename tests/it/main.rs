@@ -12,8 +12,11 @@
 
 mod bad_rows;
 mod bulk_stream;
+mod command_line;
+mod crash;
 mod doors;
 mod duplicates;
+mod embedded;
 mod harness;
 mod ingest_rows;
 mod json_function;

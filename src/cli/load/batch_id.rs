@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{args::OnDuplicate, format::Format, mapping::Mapping};
 
-/// Names longer than this are cut; the hash tells them apart.
+/// Names longer than this are cut; the content, which is in the hash, tells files apart.
 const MAX_NAME_BYTES: usize = 200;
 
 /// What the rows of a batch are made from.

@@ -182,8 +182,7 @@ impl Lane {
                     Chunk::Broken => self.input = InputState::Broken,
                 },
                 () = tokio::time::sleep_until(outbox.last + HEARTBEAT) => {
-                    // A finished lane takes no rows, not even none of them.
-                    if self.window.is_idle() && !finishing && !was_finished {
+                    if self.window.is_idle() && !finishing {
                         outbox.send(Message::Rows(Rows::default()))?;
                     }
                     outbox.last = Instant::now();

@@ -90,6 +90,9 @@ pub(crate) async fn run(args: LoadArgs) -> Result<(), Error> {
     }
     if !reports.is_empty() {
         print(&render_reports(&reports, args.output))?;
+        if rejects.is_none() && reports.iter().any(BatchReport::has_rejections) {
+            eprintln!("the same command with --rejects FILE writes the rejected rows to a file");
+        }
         if let Some(rejects) = rejects {
             rejects.finish()?;
         }

@@ -4,6 +4,7 @@
 //! belong to anybody, and PostgreSQL then refuses to start. Where `/proc` can tell, we look whether
 //! the process is a postmaster of this very cluster before believing the file.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -94,7 +95,7 @@ fn is_postmaster_of(pid: i32, cluster: &Path) -> bool {
     }
     match std::fs::read_link(proc.join("cwd")) {
         Ok(cwd) => same(&cwd, cluster),
-        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => is_named_postgres(&proc),
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => may_serve(&proc, cluster),
         // A zombie has no working folder.
         Err(_) => false,
     }
@@ -107,10 +108,17 @@ fn anybody_in(cluster: &Path) -> bool {
         let proc = entry.path();
         match std::fs::read_link(proc.join("cwd")) {
             Ok(cwd) => same(&cwd, cluster),
-            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => is_named_postgres(&proc),
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => may_serve(&proc, cluster),
             Err(_) => false,
         }
     })
+}
+
+/// All that can be said of a process that does not show its folder: it may work in the cluster if it is
+/// called so and is the cluster owner's. Somebody else's PostgreSQL on the machine is no reason to wait.
+fn may_serve(proc: &Path, cluster: &Path) -> bool {
+    let owner = |path: &Path| path.metadata().ok().map(|meta| meta.uid());
+    is_named_postgres(proc) && owner(proc) == owner(cluster)
 }
 
 fn is_named_postgres(proc: &Path) -> bool {

@@ -11,7 +11,7 @@ use super::{INDEXED_KEYS, RejectionReason, RowLimits, RowRejection};
 const MAX_NUMBER_CHARS: usize = 64;
 /// Exponents beyond this mean zero or infinity as a double; PostgreSQL would print them digit by digit, and
 /// refuses some.
-const MAX_EXPONENT: i64 = 400;
+const MAX_EXPONENT: i64 = 330;
 /// Where a pointer is cut: the keys of a bad row must not fill an ack.
 const MAX_POINTER_BYTES: usize = 500;
 

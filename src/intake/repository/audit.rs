@@ -8,7 +8,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use super::{Order, page};
-use crate::rpc::{Error, MAX_PAGE_BYTES, Page, PageRequest};
+use crate::rpc::{Error, Page, PageRequest};
 
 /// A row of the audit trail.
 #[derive(Debug, QueryableByName)]
@@ -61,7 +61,7 @@ const LIST: &str = r#"
     )
     SELECT * FROM measured WHERE nth = 1 OR bytes <= $8 ORDER BY nth"#;
 
-/// A page of the audit trail that ends at its size or at [`MAX_PAGE_BYTES`].
+/// A page of the audit trail that ends at its size or at the request's bytes.
 pub(in crate::intake) async fn list_audit_log(
     connection: &mut AsyncPgConnection,
     filter: &AuditFilter,
@@ -75,7 +75,7 @@ pub(in crate::intake) async fn list_audit_log(
         .bind::<Nullable<Timestamptz>, _>(filter.from)
         .bind::<Nullable<Timestamptz>, _>(filter.before)
         .bind::<BigInt, _>(request.size + 1)
-        .bind::<BigInt, _>(MAX_PAGE_BYTES)
+        .bind::<BigInt, _>(request.max_bytes)
         .get_results(connection)
         .await?;
     Ok(page(entries, |entry| entry.found, request.size))

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Order, page};
 use crate::{
     domain::{Actor, BatchId, Source},
-    rpc::{Error, MAX_PAGE_BYTES, Page, PageRequest},
+    rpc::{Error, Page, PageRequest},
 };
 
 /// A batch with the totals of its lanes.
@@ -141,7 +141,7 @@ pub(in crate::intake) async fn get_batch(
         .await
 }
 
-/// A page of batches that ends at its size or at [`MAX_PAGE_BYTES`].
+/// A page of batches that ends at its size or at the request's bytes.
 pub(in crate::intake) async fn list_batches(
     connection: &mut AsyncPgConnection,
     filter: &BatchFilter,
@@ -172,7 +172,7 @@ pub(in crate::intake) async fn list_batches(
         .bind::<Nullable<Text>, _>(filter.source.as_ref().map(Source::as_str))
         .bind::<Nullable<Text>, _>(filter.state)
         .bind::<BigInt, _>(request.size + 1)
-        .bind::<BigInt, _>(MAX_PAGE_BYTES)
+        .bind::<BigInt, _>(request.max_bytes)
         .get_results(connection)
         .await?;
     Ok(page(batches, |batch| batch.found, request.size))

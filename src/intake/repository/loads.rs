@@ -10,7 +10,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use super::{Order, page};
 use crate::{
     domain::{Actor, BatchId, Email, Source},
-    rpc::{Error, MAX_PAGE_BYTES, Page, PageRequest},
+    rpc::{Error, Page, PageRequest},
 };
 
 /// A row that was stored.
@@ -51,8 +51,7 @@ pub(super) const LOAD_COLUMNS: &str = "
     coalesce(l.metadata ->> 'normalized_email', l.raw_data ->> 'email') AS email,
     CASE WHEN l.metadata ->> 'lane' ~ '^-?[0-9]{1,9}$' THEN (l.metadata ->> 'lane')::integer END AS lane,
     CASE WHEN l.metadata ->> 'offset' ~ '^[0-9]{1,18}$' THEN (l.metadata ->> 'offset')::bigint END AS row_offset,
-    l.raw_data::text AS raw_data, l.metadata::text AS metadata, l.created_at, l.promoted_at,
-    count(*) OVER () AS found";
+    l.raw_data::text AS raw_data, l.metadata::text AS metadata, l.created_at, l.promoted_at";
 
 /// Which loads.
 #[derive(Debug)]
@@ -71,8 +70,9 @@ pub(in crate::intake) async fn get_load(
     connection: &mut AsyncPgConnection,
     load_id: i64,
 ) -> Result<Option<RawLoad>, Error> {
-    let statement =
-        format!("SELECT {LOAD_COLUMNS} FROM intake.raw_loads AS l WHERE l.load_id = $1");
+    let statement = format!(
+        "SELECT {LOAD_COLUMNS}, 1::bigint AS found FROM intake.raw_loads AS l WHERE l.load_id = $1"
+    );
     let loads: Vec<RawLoad> = sql_query(statement)
         .bind::<BigInt, _>(load_id)
         .get_results(connection)
@@ -81,26 +81,35 @@ pub(in crate::intake) async fn get_load(
 }
 
 /// A page of loads. A batch's loads are looked for between its first and its last, in the order of the
-/// primary key: sorting ten million of them for each page would not do.
+/// primary key: sorting ten million of them for each page would not do. The page is cut by stored sizes
+/// before anything is printed, and by what was printed after: a thousand large rows are not read for nine.
 const LIST: &str = "
-    WITH page AS MATERIALIZED (
-        SELECT l.*
-        FROM intake.raw_loads AS l
-        WHERE ($1 IS NULL OR l.load_id {after} $1)
-          AND ($2 IS NULL OR (
-              l.batch_id = $2
-              AND l.load_id >= (SELECT min(c.first_load_id) FROM intake.batch_chunks AS c WHERE c.batch_id = $2)
-              AND l.load_id <= (SELECT max(c.last_load_id) FROM intake.batch_chunks AS c WHERE c.batch_id = $2)))
-          AND ($3 IS NULL OR l.source = $3)
-          AND ($4 IS NULL OR l.status = $4)
-          AND ($5 IS NULL OR l.raw_data ->> 'email' = $5
-               OR (l.metadata ? 'normalized_email' AND l.metadata ->> 'normalized_email' = $5))
-          AND ($6 IS NULL OR l.created_at >= $6)
-          AND ($7 IS NULL OR l.created_at < $7)
-        ORDER BY l.load_id {direction}
-        LIMIT $8
+    WITH sized AS MATERIALIZED (
+        SELECT load_id, count(*) OVER () AS found, row_number() OVER in_order AS nth,
+               sum(stored_bytes) OVER in_order AS bytes
+        FROM (
+            SELECT l.load_id, pg_column_size(l.raw_data) AS stored_bytes
+            FROM intake.raw_loads AS l
+            WHERE ($1 IS NULL OR l.load_id {after} $1)
+              AND ($2 IS NULL OR (
+                  l.batch_id = $2
+                  AND l.load_id >= (SELECT min(c.first_load_id) FROM intake.batch_chunks AS c WHERE c.batch_id = $2)
+                  AND l.load_id <= (SELECT max(c.last_load_id) FROM intake.batch_chunks AS c WHERE c.batch_id = $2)))
+              AND ($3 IS NULL OR l.source = $3)
+              AND ($4 IS NULL OR l.status = $4)
+              AND ($5 IS NULL OR l.raw_data ->> 'email' = $5
+                   OR (l.metadata ? 'normalized_email' AND l.metadata ->> 'normalized_email' = $5))
+              AND ($6 IS NULL OR l.created_at >= $6)
+              AND ($7 IS NULL OR l.created_at < $7)
+            ORDER BY l.load_id {direction}
+            LIMIT $8
+        ) AS page
+        WINDOW in_order AS (ORDER BY load_id {direction})
     ), printed AS (
-        SELECT {columns} FROM page AS l
+        SELECT {columns}, s.found
+        FROM sized AS s
+        JOIN intake.raw_loads AS l USING (load_id)
+        WHERE s.nth = 1 OR s.bytes <= $9
     ), measured AS (
         SELECT *, row_number() OVER in_order AS nth,
                sum(octet_length(raw_data) + octet_length(metadata) + octet_length(batch_id)
@@ -110,7 +119,7 @@ const LIST: &str = "
     )
     SELECT * FROM measured WHERE nth = 1 OR bytes <= $9 ORDER BY nth";
 
-/// A page of loads that ends at its size or at [`MAX_PAGE_BYTES`].
+/// A page of loads that ends at its size or at the request's bytes.
 pub(in crate::intake) async fn list_loads(
     connection: &mut AsyncPgConnection,
     filter: &LoadFilter,
@@ -126,7 +135,7 @@ pub(in crate::intake) async fn list_loads(
         .bind::<Nullable<Timestamptz>, _>(filter.created_from)
         .bind::<Nullable<Timestamptz>, _>(filter.created_before)
         .bind::<BigInt, _>(request.size + 1)
-        .bind::<BigInt, _>(MAX_PAGE_BYTES)
+        .bind::<BigInt, _>(request.max_bytes)
         .get_results(connection)
         .await?;
     Ok(page(loads, |load| load.found, request.size))

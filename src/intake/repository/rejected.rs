@@ -10,7 +10,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use super::{Order, page};
 use crate::{
     domain::{BatchId, row::RejectionReason},
-    rpc::{Error, MAX_PAGE_BYTES, Page, PageRequest},
+    rpc::{Error, Page, PageRequest},
 };
 
 /// A rejected row. Its original is cut at 1 MiB, so that a client with gRPC's default limits can read it.
@@ -79,7 +79,7 @@ const LIST: &str = "
     WHERE m.nth = 1 OR m.bytes <= $5
     ORDER BY m.nth";
 
-/// A page of rejected rows that ends at its size or at [`MAX_PAGE_BYTES`].
+/// A page of rejected rows that ends at its size or at the request's bytes.
 pub(in crate::intake) async fn list_rejected(
     connection: &mut AsyncPgConnection,
     filter: &RejectedFilter,
@@ -90,7 +90,7 @@ pub(in crate::intake) async fn list_rejected(
         .bind::<Nullable<Text>, _>(filter.batch_id.as_ref().map(BatchId::as_str))
         .bind::<Nullable<Text>, _>(filter.reason.map(RejectionReason::as_str))
         .bind::<BigInt, _>(request.size + 1)
-        .bind::<BigInt, _>(MAX_PAGE_BYTES)
+        .bind::<BigInt, _>(request.max_bytes)
         .get_results(connection)
         .await?;
     Ok(page(rows, |row| row.found, request.size))

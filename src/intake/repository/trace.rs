@@ -74,7 +74,7 @@ async fn find_load(
     last_load_id: i64,
 ) -> Result<Option<RawLoad>, Error> {
     let statement = format!(
-        "SELECT {LOAD_COLUMNS}
+        "SELECT {LOAD_COLUMNS}, 1::bigint AS found
          FROM intake.raw_loads AS l
          WHERE l.load_id BETWEEN $1 AND $2
            AND l.batch_id = $3

@@ -52,6 +52,7 @@ impl App {
         let pool = Pool::connect(PoolOptions {
             max_size: settings.pool_size,
             connection_timeout: settings.pool_timeout,
+            statement_timeout: settings.statement_timeout,
             ..PoolOptions::new(DatabaseUrl::parse(&url).unwrap())
         })
         .await

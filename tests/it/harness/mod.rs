@@ -7,6 +7,7 @@ mod calls;
 mod cluster;
 pub(crate) mod evidence;
 mod lane;
+mod process;
 mod refusal;
 pub(crate) mod rows;
 
@@ -14,5 +15,8 @@ pub(crate) use app::{App, Sql, url_as};
 pub(crate) use calls::{assert_field, emails, refused};
 pub(crate) use cluster::{empty_database, fresh_database, private_cluster};
 pub(crate) use lane::{Lane, ack, open, opened, summary};
+pub(crate) use process::{
+    Ran, Running, Service, Workspace, free_port, leadvault, run, runs, until,
+};
 pub(crate) use refusal::{Refusal, refusal};
 pub(crate) use rows::row;

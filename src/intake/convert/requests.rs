@@ -1,24 +1,21 @@
-//! Between the messages of `leadvault.intake.v1` and the values of the domain and the repository.
+//! From requests to the values of the domain and the repository, or why they are refused.
 
 use bytes::Bytes;
 
-use super::{
-    chunk::SentRow,
-    repository::{
-        AuditEntry, Batch, Contact, Lane, LaneOutcome, NewBatch, Order, Person, RawLoad, Retried,
-        RowIdentity, StoredRejection,
-    },
-};
 use crate::{
     domain::{
-        BatchId, DuplicatePolicy, Fate, Source, Tally,
-        row::{self, RejectionReason, RowLimits, RowRejection},
+        BatchId, DuplicatePolicy, Source,
+        row::{self, RejectionReason, RowLimits},
+    },
+    intake::{
+        chunk::SentRow,
+        repository::{LaneOutcome, NewBatch, Order, RowIdentity},
     },
     proto::{
         intake::v1::{self as pb, bulk_ingest_request as request},
         r#type::v1::RejectionReason as PbReason,
     },
-    rpc::{Error, json_struct, struct_json, to_timestamp},
+    rpc::{Error, struct_json},
 };
 
 /// The most lanes of a batch.
@@ -30,15 +27,15 @@ const MAX_DETAIL_BYTES: usize = 1_000;
 const MAX_HEAD_BYTES: usize = 1_024;
 const SHA256_BYTES: usize = 32;
 
-pub(super) fn batch_id(text: &str) -> Result<BatchId, Error> {
+pub(in crate::intake) fn batch_id(text: &str) -> Result<BatchId, Error> {
     BatchId::parse(text).map_err(|error| Error::invalid("batch_id", error))
 }
 
-pub(super) fn source(text: &str) -> Result<Source, Error> {
+pub(in crate::intake) fn source(text: &str) -> Result<Source, Error> {
     Source::parse(text).map_err(|error| Error::invalid("source", error))
 }
 
-pub(super) fn action(text: &str) -> Result<String, Error> {
+pub(in crate::intake) fn action(text: &str) -> Result<String, Error> {
     match BatchId::parse(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(Error::invalid("action", error)),
@@ -46,7 +43,7 @@ pub(super) fn action(text: &str) -> Result<String, Error> {
 }
 
 /// `None` for the text that stands for "no filter".
-pub(super) fn optional<T>(
+pub(in crate::intake) fn optional<T>(
     text: &str,
     parse: impl FnOnce(&str) -> Result<T, Error>,
 ) -> Result<Option<T>, Error> {
@@ -54,7 +51,10 @@ pub(super) fn optional<T>(
 }
 
 /// A number of an enum that this version knows; the unspecified one is `None`.
-pub(super) fn known<E: TryFrom<i32>>(field: &'static str, number: i32) -> Result<Option<E>, Error> {
+pub(in crate::intake) fn known<E: TryFrom<i32>>(
+    field: &'static str,
+    number: i32,
+) -> Result<Option<E>, Error> {
     match number {
         0 => Ok(None),
         _ => E::try_from(number)
@@ -63,7 +63,7 @@ pub(super) fn known<E: TryFrom<i32>>(field: &'static str, number: i32) -> Result
     }
 }
 
-pub(super) fn duplicate_policy(number: i32) -> Result<Option<DuplicatePolicy>, Error> {
+pub(in crate::intake) fn duplicate_policy(number: i32) -> Result<Option<DuplicatePolicy>, Error> {
     let policy = known("on_duplicate", number)?;
     Ok(policy.and_then(|policy| match policy {
         pb::DuplicatePolicy::Mark => Some(DuplicatePolicy::Mark),
@@ -72,7 +72,7 @@ pub(super) fn duplicate_policy(number: i32) -> Result<Option<DuplicatePolicy>, E
     }))
 }
 
-pub(super) fn load_status(number: i32) -> Result<Option<&'static str>, Error> {
+pub(in crate::intake) fn load_status(number: i32) -> Result<Option<&'static str>, Error> {
     let status = known("status", number)?;
     Ok(status.and_then(|status| match status {
         pb::LoadStatus::Pending => Some("pending"),
@@ -83,7 +83,7 @@ pub(super) fn load_status(number: i32) -> Result<Option<&'static str>, Error> {
     }))
 }
 
-pub(super) fn batch_state(number: i32) -> Result<Option<&'static str>, Error> {
+pub(in crate::intake) fn batch_state(number: i32) -> Result<Option<&'static str>, Error> {
     let state = known("state", number)?;
     Ok(state.and_then(|state| match state {
         pb::BatchState::Open => Some("open"),
@@ -93,14 +93,14 @@ pub(super) fn batch_state(number: i32) -> Result<Option<&'static str>, Error> {
     }))
 }
 
-pub(super) fn rejection_reason(number: i32) -> Result<Option<RejectionReason>, Error> {
+pub(in crate::intake) fn rejection_reason(number: i32) -> Result<Option<RejectionReason>, Error> {
     let reason: Option<PbReason> = known("reason", number)?;
     Ok(reason.and_then(|reason| {
         RejectionReason::from_name(reason.as_str_name().trim_start_matches("REJECTION_REASON_"))
     }))
 }
 
-pub(super) fn order(number: i32) -> Result<Order, Error> {
+pub(in crate::intake) fn order(number: i32) -> Result<Order, Error> {
     Ok(match known("order_by", number)? {
         Some(pb::ListOrder::NewestFirst) => Order::NewestFirst,
         _ => Order::OldestFirst,
@@ -108,7 +108,7 @@ pub(super) fn order(number: i32) -> Result<Order, Error> {
 }
 
 /// `open`, and the lane that it opens.
-pub(super) fn open(open: request::Open) -> Result<(NewBatch, i32), Error> {
+pub(in crate::intake) fn open(open: request::Open) -> Result<(NewBatch, i32), Error> {
     let lane_count = match open.lane_count {
         0 => None,
         count @ 1..=MAX_LANES => Some(count),
@@ -155,7 +155,7 @@ fn metadata(notes: prost_types::Struct) -> Result<String, Error> {
 }
 
 /// A row of a `rows` message.
-pub(super) fn sent_row(row: request::Row) -> Result<SentRow, Error> {
+pub(in crate::intake) fn sent_row(row: request::Row) -> Result<SentRow, Error> {
     match row.row {
         Some(request::row::Row::Json(text)) => Ok(SentRow::Json(text)),
         // What protobuf's JSON form makes of `{}`: no bytes are an empty row.
@@ -193,12 +193,12 @@ fn oversize(row: request::OversizeRow) -> Result<SentRow, Error> {
 }
 
 /// Text of a caller's that only people read: cut, and without what PostgreSQL cannot store.
-pub(super) fn storable(text: &str, max_bytes: usize) -> String {
+pub(in crate::intake) fn storable(text: &str, max_bytes: usize) -> String {
     text[..text.floor_char_boundary(max_bytes)].replace('\0', "\u{fffd}")
 }
 
 /// A row as a person wrote it.
-pub(super) fn struct_row(object: prost_types::Struct) -> SentRow {
+pub(in crate::intake) fn struct_row(object: prost_types::Struct) -> SentRow {
     let (json, finite) = struct_json(object);
     let text = Bytes::from(json.to_string());
     if finite {
@@ -209,16 +209,23 @@ pub(super) fn struct_row(object: prost_types::Struct) -> SentRow {
 }
 
 /// The refusal of a call on a lane; `given` tells of a property what the caller gave.
-pub(super) fn lane_result<T>(
+pub(in crate::intake) fn lane_result<T>(
     outcome: LaneOutcome<T>,
     batch: &NewBatch,
     lane: i32,
 ) -> Result<T, Error> {
     match outcome {
         LaneOutcome::Done(done) => Ok(done),
+        LaneOutcome::Mismatch(field, stored) if field == "lane" => Err(Error::InvalidField {
+            field: "open.lane",
+            description: format!(
+                "{lane} is beyond the lanes of batch {:?}, which has {stored}",
+                batch.batch_id.as_str()
+            ),
+        }),
         LaneOutcome::Mismatch(field, stored) => Err(Error::BatchMismatch {
             batch_id: batch.batch_id.to_string(),
-            given: given(batch, lane, &field),
+            given: given(batch, &field),
             field,
             stored,
         }),
@@ -232,11 +239,10 @@ pub(super) fn lane_result<T>(
     }
 }
 
-fn given(batch: &NewBatch, lane: i32, field: &str) -> String {
+fn given(batch: &NewBatch, field: &str) -> String {
     match field {
         "source" => batch.source.to_string(),
         "lane_count" => batch.lane_count.unwrap_or_default().to_string(),
-        "lane" => lane.to_string(),
         "on_duplicate" => batch
             .on_duplicate
             .map_or("", DuplicatePolicy::as_str)
@@ -245,158 +251,7 @@ fn given(batch: &NewBatch, lane: i32, field: &str) -> String {
     }
 }
 
-pub(super) fn fate(fate: Fate) -> pb::RowFate {
-    match fate {
-        Fate::Accepted => pb::RowFate::Accepted,
-        Fate::Duplicate => pb::RowFate::Duplicate,
-        Fate::Rejected => pb::RowFate::Rejected,
-    }
-}
-
-pub(super) fn tally(tally: Tally) -> pb::RowTally {
-    pb::RowTally {
-        received: tally.received(),
-        accepted: tally.accepted,
-        duplicate: tally.duplicate,
-        rejected: tally.rejected,
-    }
-}
-
-pub(super) fn rejection(offset: i64, rejection: RowRejection) -> pb::Rejection {
-    pb::Rejection {
-        offset,
-        reason: reason(rejection.reason.as_str()),
-        pointer: rejection.pointer,
-        detail: rejection.detail,
-    }
-}
-
-pub(super) fn stored_rejection(row: &StoredRejection) -> pb::Rejection {
-    pb::Rejection {
-        offset: row.row_offset,
-        reason: reason(&row.reason),
-        pointer: row.pointer.clone(),
-        detail: row.detail.clone(),
-    }
-}
-
-fn reason(name: &str) -> i32 {
-    PbReason::from_str_name(&format!("REJECTION_REASON_{name}"))
-        .unwrap_or(PbReason::Unspecified)
-        .into()
-}
-
-pub(super) fn rejected_row(row: StoredRejection) -> pb::RejectedRow {
-    pb::RejectedRow {
-        rejected_id: row.rejected_id,
-        rejection: Some(stored_rejection(&row)),
-        batch_id: row.batch_id,
-        lane: row.lane,
-        original: row.original,
-        original_size: row.original_size,
-        create_time: Some(to_timestamp(row.created_at)),
-    }
-}
-
-pub(super) fn batch(batch: Batch, lanes: Vec<Lane>) -> pb::Batch {
-    let state = match batch.state.as_str() {
-        "complete" => pb::BatchState::Complete,
-        "abandoned" => pb::BatchState::Abandoned,
-        _ => pb::BatchState::Open,
-    };
-    let policy = match batch.on_duplicate.as_str() {
-        "accept_changed" => pb::DuplicatePolicy::AcceptChanged,
-        _ => pb::DuplicatePolicy::Mark,
-    };
-    pb::Batch {
-        batch_id: batch.batch_id,
-        source: batch.source,
-        state: state.into(),
-        on_duplicate: policy.into(),
-        lane_count: batch.lane_count.unwrap_or_default(),
-        metadata: json_struct(batch.metadata),
-        create_time: Some(to_timestamp(batch.created_at)),
-        created_by: batch.created_by,
-        tally: Some(tally(Tally {
-            accepted: batch.accepted,
-            duplicate: batch.duplicate,
-            rejected: batch.rejected,
-        })),
-        lanes: lanes.into_iter().map(self::lane).collect(),
-        abandon_time: batch.abandoned_at.map(to_timestamp),
-    }
-}
-
-fn lane(lane: Lane) -> pb::Lane {
-    let state = match lane.state.as_str() {
-        "finished" => pb::LaneState::Finished,
-        "abandoned" => pb::LaneState::Abandoned,
-        _ => pb::LaneState::Open,
-    };
-    pb::Lane {
-        lane: lane.lane,
-        state: state.into(),
-        next_offset: lane.next_offset,
-        tally: Some(tally(Tally {
-            accepted: lane.accepted,
-            duplicate: lane.duplicate,
-            rejected: lane.rejected,
-        })),
-        create_time: Some(to_timestamp(lane.created_at)),
-        finish_time: lane.finished_at.map(to_timestamp),
-    }
-}
-
-pub(super) fn raw_load(load: RawLoad) -> pb::RawLoad {
-    let status = match load.status.as_str() {
-        "pending" => pb::LoadStatus::Pending,
-        "promoted" => pb::LoadStatus::Promoted,
-        "failed" => pb::LoadStatus::Failed,
-        "duplicate" => pb::LoadStatus::Duplicate,
-        _ => pb::LoadStatus::Unspecified,
-    };
-    pb::RawLoad {
-        load_id: load.load_id,
-        batch_id: load.batch_id,
-        source: load.source,
-        status: status.into(),
-        email: load.email.unwrap_or_default(),
-        lane: load.lane.unwrap_or_default(),
-        offset: load.row_offset.unwrap_or_default(),
-        raw_data_json: load.raw_data,
-        metadata_json: load.metadata,
-        create_time: Some(to_timestamp(load.created_at)),
-        promote_time: load.promoted_at.map(to_timestamp),
-    }
-}
-
-pub(super) fn retried(retried: &Retried) -> pb::retry_failed_loads_response::Outcome {
-    use pb::retry_failed_loads_response::outcome::Result;
-    let result = match retried.outcome.as_str() {
-        "retried" => Result::Retried,
-        "not_found" => Result::NotFound,
-        "claimed" => Result::Claimed,
-        _ => Result::NotFailed,
-    };
-    pb::retry_failed_loads_response::Outcome {
-        load_id: retried.load_id,
-        result: result.into(),
-        claim_load_id: retried.claim_load_id.unwrap_or_default(),
-    }
-}
-
-pub(super) fn audit_entry(entry: AuditEntry) -> pb::AuditEntry {
-    pb::AuditEntry {
-        log_id: entry.log_id,
-        action: entry.action,
-        load_id: entry.load_id.unwrap_or_default(),
-        contact_id: entry.contact_id.unwrap_or_default(),
-        details_json: entry.details,
-        time: Some(to_timestamp(entry.timestamp)),
-    }
-}
-
-pub(super) fn row_identity(row: &pb::RowIdentity) -> Result<RowIdentity, Error> {
+pub(in crate::intake) fn row_identity(row: &pb::RowIdentity) -> Result<RowIdentity, Error> {
     if row.lane < -1 {
         return Err(Error::invalid("row.lane", "must be -1 or more"));
     }
@@ -409,29 +264,4 @@ pub(super) fn row_identity(row: &pb::RowIdentity) -> Result<RowIdentity, Error> 
         lane: row.lane,
         offset: row.offset,
     })
-}
-
-pub(super) fn identity(row: RowIdentity) -> pb::RowIdentity {
-    pb::RowIdentity {
-        batch_id: row.batch_id.to_string(),
-        lane: row.lane,
-        offset: row.offset,
-    }
-}
-
-pub(super) fn contact(contact: Contact) -> pb::TracedContact {
-    pb::TracedContact {
-        contact_id: contact.contact_id,
-        status: contact.status,
-        load_id: contact.load_id.unwrap_or_default(),
-        update_time: Some(to_timestamp(contact.updated_at)),
-    }
-}
-
-pub(super) fn person(person: Person) -> pb::TracedPerson {
-    pb::TracedPerson {
-        person_id: person.id.to_string(),
-        status: person.status,
-        update_time: Some(to_timestamp(person.updated_at)),
-    }
 }
