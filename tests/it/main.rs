@@ -22,3 +22,4 @@ mod looking;
 mod migrations;
 mod reference;
 mod service;
+mod suppressions;
