@@ -122,7 +122,7 @@ enum Scope {
     All,
     /// Email
     Email,
-    /// LinkedIn
+    #[value(help = "LinkedIn")]
     Linkedin,
     /// Phone
     Phone,
