@@ -7,6 +7,7 @@ mod load;
 mod logging;
 mod migrate;
 mod serve;
+mod suppress;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     Load(load::LoadArgs),
     Demo(demo::DemoArgs),
+    Suppress(suppress::SuppressArgs),
 }
 
 /// Why a command failed; its message is for the person who typed it.
@@ -77,6 +79,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Migrate(args) => Box::pin(migrate::run(args)).await,
             Command::Load(args) => Ok(Box::pin(load::run(args)).await?),
             Command::Demo(args) => Box::pin(demo::run(args)).await,
+            Command::Suppress(args) => Ok(Box::pin(suppress::run(args)).await?),
         }
     })
 }

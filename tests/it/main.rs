@@ -25,3 +25,4 @@ mod looking;
 mod migrations;
 mod reference;
 mod service;
+mod suppressions;

@@ -66,6 +66,7 @@ use self::{
     rejects::RejectsFile,
     source::RowSource,
 };
+pub(crate) use self::{progress::Progress, retry::Failure};
 
 /// Loads every file of the command and writes the result to standard output.
 ///

@@ -1,0 +1,153 @@
+//! `leadvault suppress`, through the binary.
+
+use std::{io::Write as _, process::Output};
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::{arrive, contents, status};
+use crate::harness::App;
+
+async fn leadvault_suppress(endpoint: &str, list: &[u8], args: &[&str]) -> Output {
+    let mut file = tempfile::Builder::new().suffix(".list").tempfile().unwrap();
+    file.write_all(list).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_leadvault"))
+        .arg("suppress")
+        .arg(file.path())
+        .args(["--endpoint", endpoint])
+        .args(args)
+        .output()
+        .await
+        .unwrap()
+}
+
+fn text(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&text(output)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_with_one_address_a_line() {
+    let app = App::start().await;
+    let sql = app.sql().await;
+    arrive(&app, "b", &["p0@x.example", "p2499@x.example"]).await;
+    let mut list = "\u{feff}p0@x.example\r\n\r\nnot an address\r\n".to_owned();
+    (1..2_500).for_each(|n| list.push_str(&format!("P{n}@x.example\r\n")));
+    list.push_str("p7@x.example\nlast\u{fffd}@x.example");
+    let output = leadvault_suppress(&app.endpoint(), list.as_bytes(), &["--output", "json"]).await;
+    let report = json(&output);
+    assert_eq!(
+        ["received", "suppressed", "already_suppressed", "invalid"]
+            .map(|key| report[key].as_u64().unwrap()),
+        [2_503, 2_500, 1, 2]
+    );
+    let lines: Vec<_> = report["invalid_lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| i["line"].as_u64().unwrap())
+        .collect();
+    assert_eq!(lines, [3, 2_504]);
+    for email in ["p0@x.example", "p2499@x.example"] {
+        assert_eq!(status(&sql, email).await, "unsubscribed");
+    }
+    let evidence: String = sql
+        .one(
+            "SELECT evidence FROM vault.suppressions WHERE email = 'p1@x.example'",
+            &[],
+        )
+        .await;
+    assert!(evidence.ends_with(".list, line 4"), "{evidence}");
+
+    let before = contents(&sql).await["vault.suppressions"].clone();
+    let again = leadvault_suppress(&app.endpoint(), list.as_bytes(), &[]).await;
+    let table = text(&again);
+    assert!(
+        table.contains("2,501") && table.contains("line 3: \"not an address\": "),
+        "{table}"
+    );
+    assert_eq!(contents(&sql).await["vault.suppressions"], before);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn csv_columns_win_over_the_flags() {
+    let app = App::start().await;
+    let list = "Email;reason;scope;evidence\n\
+                a@x.example;;;\n\
+                b@x.example;BOUNCED;email;\"mailer said;\n550\"\n\
+                c@x.example;bored;;\n";
+    let args = [
+        "--reason",
+        "complaint",
+        "--scope",
+        "phone",
+        "--evidence",
+        "ticket 7",
+    ];
+    let output = leadvault_suppress(&app.endpoint(), list.as_bytes(), &args).await;
+    let table = text(&output);
+    assert!(
+        table.contains("line 5: \"c@x.example\": \"bored\" is no reason"),
+        "{table}"
+    );
+    let sql = app.sql().await;
+    let rows = sql
+        .rows("SELECT concat_ws(' ', email, reason, scope, evidence) FROM vault.suppressions ORDER BY 1", &[])
+        .await;
+    let rows: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(
+        rows,
+        [
+            "a@x.example complaint phone ticket 7",
+            "b@x.example bounced email mailer said;\n550"
+        ]
+    );
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_list_fails() {
+    let app = App::start().await;
+    let output =
+        leadvault_suppress(&app.endpoint(), b"address,reason\na@x.example,legal\n", &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("no column `email`"), "{errors}");
+    let output = leadvault_suppress("nowhere", b"", &[]).await;
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--endpoint"));
+    let empty = leadvault_suppress(&app.endpoint(), b"\n", &["--output", "json"]).await;
+    assert_eq!(json(&empty)["received"], 0);
+    app.stop().await;
+}
+
+/// The way to the service opens later than the command begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_away_is_waited_for() {
+    let app = App::start().await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let target = app.endpoint().replace("http://", "");
+    let way = tokio::spawn(async move {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut server = tokio::net::TcpStream::connect(&target).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+        }
+    });
+    let endpoint = format!("http://{address}");
+    let output = leadvault_suppress(&endpoint, b"a@x.example\n", &["--output", "json"]).await;
+    assert_eq!(json(&output)["suppressed"], 1);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("waiting for the service"), "{errors}");
+    way.abort();
+    app.stop().await;
+}
