@@ -20,5 +20,6 @@ mod json_function;
 mod laws;
 mod looking;
 mod migrations;
+mod promotion;
 mod reference;
 mod service;

@@ -1,0 +1,3 @@
+//! Every query of the room. No proto here.
+
+pub(super) mod promotion;
