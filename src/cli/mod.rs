@@ -6,6 +6,7 @@ mod demo_rows;
 mod load;
 mod logging;
 mod migrate;
+mod promote;
 mod serve;
 
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Migrate(migrate::MigrateArgs),
     Load(load::LoadArgs),
+    Promote(promote::PromoteArgs),
     Demo(demo::DemoArgs),
 }
 
@@ -42,6 +44,8 @@ enum Error {
     Server(#[from] crate::server::Error),
     #[error(transparent)]
     Load(#[from] load::Error),
+    #[error(transparent)]
+    Promote(#[from] promote::Error),
     #[error("the demo's database cannot be emptied: {0}")]
     Demo(diesel::result::Error),
     #[error("cannot listen to signals: {0}")]
@@ -76,6 +80,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Serve(args) => Box::pin(serve::run(args)).await,
             Command::Migrate(args) => Box::pin(migrate::run(args)).await,
             Command::Load(args) => Ok(Box::pin(load::run(args)).await?),
+            Command::Promote(args) => Ok(Box::pin(promote::run(args)).await?),
             Command::Demo(args) => Box::pin(demo::run(args)).await,
         }
     })
