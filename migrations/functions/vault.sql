@@ -234,8 +234,7 @@ BEGIN
                    'new_values',
                    jsonb_strip_nulls(jsonb_build_object(
                        'source', source, 'status', status, 'name', name, 'phone', phone,
-                       'company', company, 'title', title))
-                   || CASE WHEN tags = '[]' THEN '{}' ELSE jsonb_build_object('tags', tags) END
+                       'company', company, 'title', title, 'tags', nullif(tags, '[]')))
                    || CASE WHEN custom_fields = '{}' THEN '{}'
                            ELSE jsonb_build_object('custom_fields', custom_fields) END),
                v_now
@@ -369,6 +368,38 @@ $$;
 COMMENT ON FUNCTION vault.f_merge_contacts(bigint[], text[], text) IS
     'Merges loads into the contacts of their emails, field by field';
 
+-- The next pending loads after one, up to another, in order; of a batch, or of all. Sorting and bitmaps are
+-- off, so that idx_raw_loads_pending is walked from the cursor on, whatever statistics say of a table that
+-- was just filled: ten million pending loads are not read for each chunk.
+CREATE FUNCTION vault.f_pending_loads(p_batch_id text, p_after bigint, p_last bigint, p_most integer)
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_sort = off
+SET enable_bitmapscan = off
+SET enable_seqscan = off
+SET jit = off
+AS $$
+BEGIN
+    IF p_batch_id IS NULL THEN
+        RETURN ARRAY(
+            SELECT l.load_id FROM intake.raw_loads AS l
+            WHERE l.status = 'pending' AND l.load_id > p_after AND l.load_id <= p_last
+            ORDER BY l.load_id
+            LIMIT p_most);
+    END IF;
+    RETURN ARRAY(
+        SELECT l.load_id FROM intake.raw_loads AS l
+        WHERE l.status = 'pending' AND l.load_id > p_after AND l.load_id <= p_last
+          AND l.batch_id || '' = p_batch_id
+        ORDER BY l.load_id
+        LIMIT p_most);
+END
+$$;
+
+COMMENT ON FUNCTION vault.f_pending_loads(text, bigint, bigint, integer) IS
+    'The next pending loads of a batch, or of all, in order';
+
 -- Promotes loads that are pending and that nobody else is promoting. The body of PromoteContacts and of
 -- f_promote_contacts. Totals count loads: promoted + updated + unchanged + failed.
 CREATE FUNCTION vault.f_promote_loads(
@@ -397,7 +428,9 @@ BEGIN
                     ELSE (intake.f_check_row(l.raw_data)).email END AS email
         FROM intake.raw_loads AS l
         CROSS JOIN LATERAL coalesce(l.metadata ->> 'normalized_email', l.raw_data ->> 'email') AS e (email)
-        WHERE l.load_id = ANY (p_load_ids) AND l.status = 'pending'
+        -- Not an expression of an index: where statistics say that little is pending, the planner would rather
+        -- read all that is, for each chunk.
+        WHERE l.load_id = ANY (p_load_ids) AND l.status || '' = 'pending'
         FOR UPDATE OF l SKIP LOCKED
     ), ranked AS (
         SELECT load_id, email, row_number() OVER (PARTITION BY email ORDER BY load_id) AS nth
@@ -476,5 +509,5 @@ COMMENT ON FUNCTION vault.f_promote_contacts(bigint[]) IS
     'Promote contacts from intake to vault; NULL promotes all that is pending';
 
 GRANT EXECUTE ON FUNCTION
-    vault.f_ledger_lock, vault.f_suppressed_status, vault.f_promote_loads, vault.f_promote_contacts
+    vault.f_ledger_lock, vault.f_suppressed_status, vault.f_pending_loads, vault.f_promote_loads, vault.f_promote_contacts
     TO leadvault_app;

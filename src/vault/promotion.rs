@@ -24,9 +24,9 @@ use crate::{
 const MAX_LOAD_IDS: usize = 10_000;
 /// Loads a chunk: enough that a commit costs little beside it, few enough that cancelling, a suppression
 /// that waits for the chunk, and a crash cost little too.
-const CHUNK: i64 = 2_000;
+const CHUNK: i32 = 2_000;
 /// How many loads `validate_only` looks at.
-const VALIDATED: i64 = 1_000;
+const VALIDATED: i32 = 1_000;
 /// How often the pending loads are walked.
 const PASSES: usize = 2;
 
@@ -131,7 +131,8 @@ impl Promotion {
                 Scope::Batch(_) => self.pending(shared).await?,
                 Scope::All | Scope::Loads(_) => Pending::default(),
             };
-            let mut last = 0;
+            // Before any id, also one that a caller made up.
+            let mut last = i64::MIN;
             loop {
                 if shared.shutdown.is_cancelled() {
                     return Err(Error::ShuttingDown.into());
@@ -205,7 +206,8 @@ impl Promotion {
     ) -> Result<Promoted, Uncommitted> {
         let promoted = async {
             let load_ids =
-                repository::next_pending(connection, &self.scope, &pending, 0, VALIDATED).await?;
+                repository::next_pending(connection, &self.scope, &pending, i64::MIN, VALIDATED)
+                    .await?;
             repository::promote(connection, &load_ids, &self.actor).await
         };
         match promoted.await {

@@ -2,7 +2,7 @@
 
 use diesel::{
     QueryableByName, sql_query,
-    sql_types::{Array, BigInt, Bool, Nullable, Text},
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
@@ -114,9 +114,9 @@ pub(in crate::vault) async fn count_pending(
 }
 
 #[derive(QueryableByName)]
-struct LoadIdRow {
-    #[diesel(sql_type = BigInt)]
-    load_id: i64,
+struct LoadIdsRow {
+    #[diesel(sql_type = Array<BigInt>)]
+    load_ids: Vec<i64>,
 }
 
 /// The next pending loads of a scope after a load, in order. `pending` bounds where a batch is looked for:
@@ -126,45 +126,31 @@ pub(in crate::vault) async fn next_pending(
     scope: &Scope,
     pending: &Pending,
     after: i64,
-    most: i64,
+    most: i32,
 ) -> Result<Vec<i64>, Error> {
-    let (batch_id, load_ids) = match scope {
-        Scope::All => (None, None),
-        Scope::Batch(batch_id) => (Some(batch_id.as_str()), None),
-        Scope::Loads(load_ids) => (None, Some(load_ids)),
+    const NEXT: &str = "SELECT vault.f_pending_loads($1, $2, $3, $4) AS load_ids";
+    let (batch_id, after, last) = match scope {
+        Scope::Loads(load_ids) => {
+            let next = load_ids.iter().copied().filter(|load_id| *load_id > after);
+            return Ok(next
+                .take(usize::try_from(most).map_err(Error::internal)?)
+                .collect());
+        }
+        Scope::Batch(batch_id) => (
+            Some(batch_id.as_str()),
+            after.max(pending.first.saturating_sub(1)),
+            pending.last,
+        ),
+        Scope::All => (None, after, i64::MAX),
     };
-    let (first, last) = match scope {
-        Scope::Batch(_) => (pending.first, pending.last),
-        Scope::All | Scope::Loads(_) => (0, i64::MAX),
-    };
-    let rows: Vec<LoadIdRow> = if let Some(load_ids) = load_ids {
-        sql_query(
-            "SELECT load_id FROM intake.raw_loads
-             WHERE load_id = ANY ($1) AND status = 'pending' AND load_id > $2
-             ORDER BY load_id
-             LIMIT $3",
-        )
-        .bind::<Array<BigInt>, _>(load_ids)
-        .bind::<BigInt, _>(after)
-        .bind::<BigInt, _>(most)
-        .get_results(connection)
-        .await?
-    } else {
-        sql_query(
-            "SELECT load_id FROM intake.raw_loads
-             WHERE status = 'pending' AND load_id > $1 AND load_id <= $2
-               AND ($3 IS NULL OR batch_id = $3)
-             ORDER BY load_id
-             LIMIT $4",
-        )
-        .bind::<BigInt, _>(after.max(first.saturating_sub(1)))
-        .bind::<BigInt, _>(last)
+    let row: LoadIdsRow = sql_query(NEXT)
         .bind::<Nullable<Text>, _>(batch_id)
-        .bind::<BigInt, _>(most)
-        .get_results(connection)
-        .await?
-    };
-    Ok(rows.into_iter().map(|row| row.load_id).collect())
+        .bind::<BigInt, _>(after)
+        .bind::<BigInt, _>(last)
+        .bind::<Integer, _>(most)
+        .get_result(connection)
+        .await?;
+    Ok(row.load_ids)
 }
 
 /// Promotes those of the loads that are pending and that nobody else is promoting.
