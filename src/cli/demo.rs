@@ -11,9 +11,10 @@ use super::{
     database::Database,
     demo_rows::demo_rows,
     load::{
-        BatchReport, IterSource, Options, OutputFormat, Service, collect_rejections, load_rows,
-        render_reports,
+        BatchReport, IterSource, Options, OutputFormat, Service, Tally, collect_rejections, count,
+        load_rows, new_table, render_reports,
     },
+    promote::{self, promote},
     serve::{self, StopSignals},
 };
 use crate::{
@@ -31,8 +32,8 @@ const SEED: u64 = 1;
 /// See the main job: made-up rows stream through gRPC into an embedded PostgreSQL.
 ///
 /// Starts PostgreSQL and the service, streams the same 20,000 made-up rows each time (duplicates and bad
-/// ones among them), prints what became of them, and goes on serving until Ctrl-C. Each run begins with an
-/// empty database.
+/// ones among them), promotes them to contacts, prints what became of them, and goes on serving until
+/// Ctrl-C. Each run begins with an empty database.
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     #[command(flatten)]
@@ -76,8 +77,8 @@ async fn show(database: &Database, args: &DemoArgs) -> Result<(), Error> {
     let endpoint = format!("http://{}", server.address());
     println!("listening on {endpoint}\n{}\n", database.describe());
     tokio::select! {
-        loaded = Box::pin(load(&endpoint, args.rows)) => {
-            loaded?;
+        done = Box::pin(load_and_promote(&endpoint, args.rows)) => {
+            print!("\n{}", done?);
             print!("{}", next_steps(&server.address().to_string()));
             if !args.exit {
                 println!("\nserving until Ctrl-C");
@@ -93,6 +94,14 @@ async fn begin(database: &Database, args: &DemoArgs) -> Result<Server, Error> {
     empty(database).await?;
     database.migrate().await?;
     serve::start(database, args.service.clone()).await
+}
+
+/// The whole way of the rows; returns the funnel.
+async fn load_and_promote(endpoint: &str, rows: u64) -> Result<String, Error> {
+    let service = Service::new(endpoint, None)?;
+    let tally = Box::pin(load(&service, rows)).await?;
+    let promotion = Box::pin(promote(&service, Some(BATCH))).await?;
+    Ok(funnel(tally, &promotion))
 }
 
 /// Begins with an empty database: the demo shows the same each time.
@@ -111,8 +120,7 @@ async fn empty(database: &Database) -> Result<(), Error> {
     Ok(())
 }
 
-async fn load(endpoint: &str, rows: u64) -> Result<(), Error> {
-    let service = Service::new(endpoint, None)?;
+async fn load(service: &Service, rows: u64) -> Result<Tally, Error> {
     let total_bytes = demo_rows(rows, SEED).map(|row| row.len() as u64).sum();
     let options = Options {
         batch_id: BATCH.to_owned(),
@@ -124,11 +132,29 @@ async fn load(endpoint: &str, rows: u64) -> Result<(), Error> {
         index_lines: false,
     };
     let source = IterSource::new(demo_rows(rows, SEED));
-    let mut outcome = Box::pin(load_rows(source, &service, options)).await?;
-    collect_rejections(&mut outcome, &service, None).await?;
-    let report = BatchReport::new(outcome, format!("{rows} made-up rows"), endpoint);
+    let mut outcome = Box::pin(load_rows(source, service, options)).await?;
+    collect_rejections(&mut outcome, service, None).await?;
+    let tally = outcome.tally;
+    let report = BatchReport::new(outcome, format!("{rows} made-up rows"), service.address());
     print!("{}", render_reports(&[report], OutputFormat::Text));
-    Ok(())
+    Ok(tally)
+}
+
+/// The whole way, from the rows that came in to the contacts that are there.
+fn funnel(tally: Tally, promotion: &promote::Report) -> String {
+    let mut table = new_table(["from row to contact", "count"]);
+    for (name, number) in [
+        ("received", tally.received),
+        ("accepted", tally.accepted),
+        ("duplicate", tally.duplicate),
+        ("rejected", tally.rejected),
+        ("promoted", promotion.promoted),
+        ("updated", promotion.updated),
+        ("failed", promotion.failed),
+    ] {
+        table.add_row([name.to_owned(), count(number)]);
+    }
+    format!("promotion of batch {BATCH}\n{table}\n{}", promotion.speed())
 }
 
 fn next_steps(address: &str) -> String {

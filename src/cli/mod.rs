@@ -6,6 +6,7 @@ mod demo_rows;
 mod load;
 mod logging;
 mod migrate;
+mod promote;
 mod serve;
 mod suppress;
 
@@ -30,6 +31,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Migrate(migrate::MigrateArgs),
     Load(load::LoadArgs),
+    Promote(promote::PromoteArgs),
     Demo(demo::DemoArgs),
     Suppress(suppress::SuppressArgs),
 }
@@ -44,6 +46,8 @@ enum Error {
     Server(#[from] crate::server::Error),
     #[error(transparent)]
     Load(#[from] load::Error),
+    #[error(transparent)]
+    Promote(#[from] promote::Error),
     #[error("the demo's database cannot be emptied: {0}")]
     Demo(diesel::result::Error),
     #[error("cannot listen to signals: {0}")]
@@ -78,6 +82,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Serve(args) => Box::pin(serve::run(args)).await,
             Command::Migrate(args) => Box::pin(migrate::run(args)).await,
             Command::Load(args) => Ok(Box::pin(load::run(args)).await?),
+            Command::Promote(args) => Ok(Box::pin(promote::run(args)).await?),
             Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Suppress(args) => Ok(Box::pin(suppress::run(args)).await?),
         }

@@ -29,6 +29,7 @@ const OUR_TABLES: &str = "
 const OUR_FUNCTIONS: &str = "
     SELECT p.oid, p.oid::regprocedure::text AS name, p.prosecdef, p.provolatile = 'v' AS writes,
            p.prorettype = 'trigger'::regtype AS is_trigger, p.proconfig,
+           p.prosqlbody IS NOT NULL AS is_bound,
            has_function_privilege('leadvault_app', p.oid, 'EXECUTE') AS for_app
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
     WHERE n.nspname IN ('intake', 'vault', 'company', 'people', 'marketing', 'bit', 'ple')";
@@ -197,6 +198,10 @@ async fn functions_that_write_run_as_their_owner_with_a_pinned_search_path() {
     assert!(functions.len() >= 10);
     for function in functions {
         let name: &str = function.get("name");
+        // A body that was parsed when it was made looks no name up any more, and can be inlined.
+        if function.get("is_bound") {
+            continue;
+        }
         let settings: Option<Vec<String>> = function.get("proconfig");
         let path = settings
             .unwrap_or_default()

@@ -23,6 +23,7 @@ mod json_function;
 mod laws;
 mod looking;
 mod migrations;
+mod promotion;
 mod reference;
 mod service;
 mod suppressions;

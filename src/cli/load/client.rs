@@ -12,9 +12,12 @@ use super::{
     progress::Progress,
     retry::{Failure, Patience},
 };
-use crate::proto::intake::v1::{
-    Batch, GetBatchRequest, ListRejectedRowsRequest, RejectedRow,
-    intake_service_client::IntakeServiceClient,
+use crate::proto::{
+    intake::v1::{
+        Batch, GetBatchRequest, ListRejectedRowsRequest, RejectedRow,
+        intake_service_client::IntakeServiceClient,
+    },
+    vault::v1::vault_service_client::VaultServiceClient,
 };
 
 /// A page of rejected rows ends at 2 MiB, an ack holds at most 1,000 rejections.
@@ -75,6 +78,12 @@ impl Service {
     /// A client on a connection of its own.
     pub(crate) fn client(&self) -> IntakeServiceClient<Channel> {
         IntakeServiceClient::new(self.endpoint.connect_lazy())
+            .max_decoding_message_size(MAX_RESPONSE_BYTES)
+    }
+
+    /// A client of the Vault service, on a connection of its own.
+    pub(crate) fn vault_client(&self) -> VaultServiceClient<Channel> {
+        VaultServiceClient::new(self.endpoint.connect_lazy())
             .max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
 

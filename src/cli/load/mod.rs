@@ -49,8 +49,12 @@ pub(crate) use self::{
     client::Service,
     engine::{Options, load_rows},
     error::Error,
+    progress::style as progress_style,
     rejects::collect as collect_rejections,
-    report::{BatchReport, OutputFormat, render as render_reports},
+    report::{
+        BatchReport, OutputFormat, Tally, count, json_line, new_table, render as render_reports,
+    },
+    retry::Failure,
     source::IterSource,
 };
 use self::{

@@ -171,7 +171,8 @@ impl Progress {
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
+/// How a bar looks.
+pub(crate) fn style(template: &str) -> ProgressStyle {
     // A template that does not parse would be a fault of ours; the default is a fair bar all the same.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

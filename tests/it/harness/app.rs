@@ -10,6 +10,7 @@ use leadvault::{
         bulk_ingest_request::Open, bulk_ingest_response::Opened,
         intake_service_client::IntakeServiceClient,
     },
+    proto::vault::v1::vault_service_client::VaultServiceClient,
     server::Server,
 };
 use tokio_postgres::{Client, NoTls, Row, types::ToSql};
@@ -82,6 +83,11 @@ impl App {
     /// A client of the Intake service, on a connection of its own.
     pub(crate) async fn intake(&self) -> IntakeServiceClient<Channel> {
         IntakeServiceClient::new(self.channel().await)
+    }
+
+    /// A client of the Vault service, on a connection of its own.
+    pub(crate) async fn vault(&self) -> VaultServiceClient<Channel> {
+        VaultServiceClient::new(self.channel().await)
     }
 
     /// A bulk stream, on a connection of its own, that opened a lane.

@@ -162,16 +162,28 @@ async fn row_level_security_is_on_and_lets_everyone_select() {
 #[tokio::test(flavor = "multi_thread")]
 async fn functions_have_the_printed_parameters_and_columns() {
     let sql = database().await;
-    let rows = sql
-        .rows(
-            "SELECT pg_get_function_arguments(oid), pg_get_function_result(oid)
-             FROM pg_proc WHERE oid = 'intake.f_ingest_json'::regproc",
-            &[],
-        )
-        .await;
-    let (arguments, result): (&str, &str) = (rows[0].get(0), rows[0].get(1));
-    assert_eq!(arguments, "p_rows jsonb[], p_source text, p_batch_id text");
-    assert_eq!(result, "TABLE(load_id bigint, status text, message text)");
+    for (function, arguments, columns) in [
+        (
+            "intake.f_ingest_json",
+            "p_rows jsonb[], p_source text, p_batch_id text",
+            "TABLE(load_id bigint, status text, message text)",
+        ),
+        (
+            "vault.f_promote_contacts",
+            "p_load_ids bigint[] DEFAULT NULL::bigint[]",
+            "TABLE(promoted_count bigint, updated_count bigint, failed_count bigint, message text)",
+        ),
+    ] {
+        let rows = sql
+            .rows(
+                "SELECT pg_get_function_arguments(oid), pg_get_function_result(oid)
+                 FROM pg_proc WHERE oid = $1::text::regproc",
+                &[&function],
+            )
+            .await;
+        let found: (&str, &str) = (rows[0].get(0), rows[0].get(1));
+        assert_eq!(found, (arguments, columns), "{function}");
+    }
 }
 
 /// A name that PostgreSQL made up itself stands in no migration.

@@ -12,6 +12,10 @@ const INGEST: &str = r#"SELECT * FROM intake.f_ingest_json(
   p_batch_id := 'batch-123'
 );"#;
 
+const PROMOTE: &str = "SELECT * FROM vault.f_promote_contacts(
+  p_load_ids := ARRAY[123, 456, 789]
+);";
+
 const PENDING: &str = "SELECT load_id, batch_id, raw_data->>'email' as email, created_at
 FROM intake.raw_loads
 WHERE status = 'pending'
@@ -121,6 +125,35 @@ async fn ingest_json_and_pending_contacts() {
     assert_eq!(
         columns(&pending[0])[..3],
         [row[0], "batch-123", "john@example.com"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promote_contacts() {
+    let url = fresh_database().await;
+    Sql::connect(&url)
+        .await
+        .run(
+            r#"INSERT INTO intake.raw_loads (load_id, batch_id, source, raw_data, status) VALUES
+                   (123, 'b', 'apollo', '{"email":"a@x.example"}', 'pending'),
+                   (456, 'b', 'apollo', '{"email":"none"}', 'pending'),
+                   (789, 'b', 'apollo', '{"email":"A@x.example","title":"CEO"}', 'pending'),
+                   (790, 'b', 'apollo', '{"email":"c@x.example"}', 'pending')"#,
+        )
+        .await;
+    assert_eq!(
+        run(&url, PROMOTE).await,
+        ["1|1|1|promoted 1, updated 1, unchanged 0, failed 1"]
+    );
+    assert_eq!(
+        run(&url, PROMOTE).await,
+        ["0|0|0|promoted 0, updated 0, unchanged 0, failed 0"]
+    );
+    // NULL, which is also the default: whatever else is pending.
+    let all = "SELECT * FROM vault.f_promote_contacts(NULL)";
+    assert_eq!(
+        run(&url, all).await,
+        ["1|0|0|promoted 1, updated 0, unchanged 0, failed 0"]
     );
 }
 
