@@ -10,6 +10,7 @@
 
 mod contacts;
 mod promotion;
+mod repository;
 mod service;
 mod suppressions;
 
