@@ -12,6 +12,7 @@
 
 mod bad_rows;
 mod bulk_stream;
+mod contacts;
 mod doors;
 mod duplicates;
 mod harness;
