@@ -3,6 +3,7 @@
 mod database;
 mod demo;
 mod demo_rows;
+mod export;
 mod load;
 mod logging;
 mod migrate;
@@ -30,6 +31,7 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     Load(load::LoadArgs),
     Demo(demo::DemoArgs),
+    Export(export::ExportArgs),
 }
 
 /// Why a command failed; its message is for the person who typed it.
@@ -42,6 +44,8 @@ enum Error {
     Server(#[from] crate::server::Error),
     #[error(transparent)]
     Load(#[from] load::Error),
+    #[error(transparent)]
+    Export(#[from] export::Error),
     #[error("the demo's database cannot be emptied: {0}")]
     Demo(diesel::result::Error),
     #[error("cannot listen to signals: {0}")]
@@ -77,6 +81,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Migrate(args) => Box::pin(migrate::run(args)).await,
             Command::Load(args) => Ok(Box::pin(load::run(args)).await?),
             Command::Demo(args) => Box::pin(demo::run(args)).await,
+            Command::Export(args) => Ok(Box::pin(export::run(args)).await?),
         }
     })
 }

@@ -77,9 +77,9 @@ async fn what_names_no_contact_is_refused() {
     app.stop().await;
 }
 
-/// The statement stays prepared on its connection: the second read of each kind prepares nothing.
+/// Its statement stays prepared on its connection.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_point_read_is_prepared_once() {
+async fn a_point_read_goes_on_after_the_functions_changed() {
     let app = App::start_with(&["--pool-size=1"]).await;
     let ids = make(&app.sql().await, 2).await;
     for _ in 0..5 {
