@@ -3,6 +3,7 @@
 mod database;
 mod demo;
 mod demo_rows;
+mod export;
 mod load;
 mod logging;
 mod migrate;
@@ -34,6 +35,7 @@ enum Command {
     Promote(promote::PromoteArgs),
     Demo(demo::DemoArgs),
     Suppress(suppress::SuppressArgs),
+    Export(export::ExportArgs),
 }
 
 /// Why a command failed; its message is for the person who typed it.
@@ -48,6 +50,8 @@ enum Error {
     Load(#[from] load::Error),
     #[error(transparent)]
     Promote(#[from] promote::Error),
+    #[error(transparent)]
+    Export(#[from] export::Error),
     #[error("the demo's database cannot be emptied: {0}")]
     Demo(diesel::result::Error),
     #[error("cannot listen to signals: {0}")]
@@ -85,6 +89,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Promote(args) => Ok(Box::pin(promote::run(args)).await?),
             Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Suppress(args) => Ok(Box::pin(suppress::run(args)).await?),
+            Command::Export(args) => Ok(Box::pin(export::run(args)).await?),
         }
     })
 }

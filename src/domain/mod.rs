@@ -7,9 +7,11 @@
 mod email;
 mod names;
 pub mod row;
+mod score;
 
 pub use email::{Email, InvalidEmail};
 pub use names::{Actor, BatchId, InvalidName, MAX_INDEXED_TEXT_BYTES, Source};
+pub use score::{InvalidScore, Score};
 
 /// What became of a row when it was received. It never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -59,6 +59,16 @@ pub enum Error {
         /// Its key.
         key: String,
     },
+    /// A record changed since the caller read it.
+    #[error("{resource} {key} changed since it was read; read it again and decide again")]
+    EtagMismatch {
+        /// What kind of thing.
+        resource: &'static str,
+        /// Its key.
+        key: String,
+        /// Its etag now.
+        current: String,
+    },
     /// The batch was opened with other properties.
     #[error(
         "batch {batch_id:?} was opened with {field} {stored:?}, not {given:?}; give the same, or choose another batch_id"
@@ -173,7 +183,7 @@ impl Error {
             | Self::LaneFinished { .. }
             | Self::RowCountMismatch { .. }
             | Self::StreamUnfinished { .. } => Code::FailedPrecondition,
-            Self::LaneFenced(_) => Code::Aborted,
+            Self::LaneFenced(_) | Self::EtagMismatch { .. } => Code::Aborted,
             Self::OffsetGap { .. } => Code::OutOfRange,
             Self::StreamIdle(_) => Code::DeadlineExceeded,
             Self::Transport(status) => status.code(),
@@ -191,6 +201,7 @@ impl Error {
             Self::InvalidPageToken(_) => ErrorReason::InvalidPageToken,
             Self::RequestIdReused => ErrorReason::RequestIdReused,
             Self::NotFound { .. } => ErrorReason::NotFound,
+            Self::EtagMismatch { .. } => ErrorReason::EtagMismatch,
             Self::BatchMismatch { .. } => ErrorReason::BatchMismatch,
             Self::BatchAbandoned(_) => ErrorReason::BatchAbandoned,
             Self::BatchComplete(_) => ErrorReason::BatchComplete,
@@ -226,6 +237,15 @@ impl Error {
             Self::NotFound { resource, key } => {
                 vec![("resource", (*resource).to_owned()), ("key", key.clone())]
             }
+            Self::EtagMismatch {
+                resource,
+                key,
+                current,
+            } => vec![
+                ("resource", (*resource).to_owned()),
+                ("key", key.clone()),
+                ("current_etag", current.clone()),
+            ],
             Self::BatchMismatch {
                 batch_id,
                 field,

@@ -40,6 +40,18 @@ pub(crate) struct Page<Item> {
     pub(crate) more: bool,
 }
 
+impl<Item> Page<Item> {
+    /// Cuts a page of `size`. Statements ask for one row more than the page may hold, and each row says how
+    /// many were found before the statement cut them by bytes.
+    pub(crate) fn cut(mut items: Vec<Item>, found: impl Fn(&Item) -> i64, size: i64) -> Self {
+        let length = |count: i64| usize::try_from(count).unwrap_or(usize::MAX);
+        let found = items.first().map_or(0, |first| length(found(first)));
+        items.truncate(length(size));
+        let more = found > items.len();
+        Self { items, more }
+    }
+}
+
 impl<Key: Serialize + DeserializeOwned> PageRequest<Key> {
     /// Takes the paging fields out of a request; what is left of it are the filters that bind the token.
     ///

@@ -78,9 +78,10 @@ pub(super) async fn list(
     shared: &Shared,
     mut request: pb::ListSuppressionsRequest,
 ) -> Result<pb::ListSuppressionsResponse, Error> {
-    let (size, token) = (request.page_size, std::mem::take(&mut request.page_token));
-    request.page_size = 0;
-    let paging = PageRequest::parse("ListSuppressions", &request, size, &token)?;
+    let paging = PageRequest::of("ListSuppressions", &mut request, |request| {
+        (&mut request.page_size, &mut request.page_token)
+    })?
+    .within(shared.limits.max_page_bytes);
     let email = match request.email.as_str() {
         "" => None,
         text => Some(Email::parse(text).map_err(|error| Error::invalid("email", error))?),

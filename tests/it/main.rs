@@ -13,6 +13,7 @@
 mod bad_rows;
 mod bulk_stream;
 mod command_line;
+mod contacts;
 mod crash;
 mod doors;
 mod duplicates;

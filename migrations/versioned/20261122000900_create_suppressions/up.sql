@@ -8,7 +8,14 @@ ALTER TABLE vault.contacts
 COMMENT ON COLUMN vault.contacts.pinned_fields IS
     'Fields that a person edited; promotion leaves them alone until they are unpinned';
 
-CREATE INDEX idx_contacts_updated_at ON vault.contacts (updated_at DESC);
+-- The orders of a list. Many contacts share a moment or a score, so that the id which decides between them
+-- is in the index: without it each page would sort all that share one.
+CREATE INDEX idx_contacts_created_at_id ON vault.contacts (created_at, contact_id);
+CREATE INDEX idx_contacts_updated_at_id ON vault.contacts (updated_at, contact_id);
+CREATE INDEX idx_contacts_score_id ON vault.contacts (score, contact_id);
+-- A source is a large part of the contacts and comes in one piece: in the order of creation alone, its
+-- first page could be behind a million others.
+CREATE INDEX idx_contacts_source_created_at_id ON vault.contacts (source, created_at, contact_id);
 CREATE INDEX idx_contacts_tags ON vault.contacts USING gin (tags jsonb_path_ops);
 -- For the foreign key: whoever deletes a load would read all contacts without it.
 CREATE INDEX idx_contacts_load_id ON vault.contacts (load_id);

@@ -44,6 +44,7 @@ mod load_tests;
 
 use std::{collections::BTreeMap, io::Write as _};
 
+pub(crate) use self::progress::Progress;
 pub(crate) use self::{
     args::LoadArgs,
     client::Service,
@@ -70,7 +71,6 @@ use self::{
     rejects::RejectsFile,
     source::RowSource,
 };
-pub(crate) use self::{progress::Progress, retry::Failure};
 
 /// Loads every file of the command and writes the result to standard output.
 ///

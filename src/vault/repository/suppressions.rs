@@ -9,7 +9,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use crate::{
     domain::{Actor, Email},
-    rpc::{Error, MAX_PAGE_BYTES, Page, PageRequest},
+    rpc::{Error, Page, PageRequest},
 };
 
 /// An entry of the ledger.
@@ -167,7 +167,7 @@ const LIST: &str = "
     )
     SELECT * FROM measured WHERE nth = 1 OR bytes <= $7 ORDER BY nth";
 
-/// A page of the ledger that ends at its size or at [`MAX_PAGE_BYTES`].
+/// A page of the ledger that ends at its size or at the request's bytes.
 pub(in crate::vault) async fn list(
     connection: &mut AsyncPgConnection,
     filter: &SuppressionFilter,
@@ -180,7 +180,7 @@ pub(in crate::vault) async fn list(
         .bind::<Nullable<Text>, _>(filter.reason)
         .bind::<Bool, _>(filter.with_lifted)
         .bind::<BigInt, _>(request.size + 1)
-        .bind::<BigInt, _>(MAX_PAGE_BYTES)
+        .bind::<BigInt, _>(request.max_bytes)
         .get_results(connection)
         .await?;
     let length = |count: i64| usize::try_from(count).unwrap_or(usize::MAX);

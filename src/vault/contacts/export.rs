@@ -1,0 +1,104 @@
+//! `ExportContacts`: everything that a filter matches, from one snapshot, in bounded memory.
+
+use std::sync::Arc;
+
+use diesel_async::AsyncPgConnection;
+use futures_util::TryStreamExt as _;
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use super::{
+    super::{
+        repository::contacts::{self as repository, ContactFilter},
+        service::Shared,
+    },
+    convert,
+};
+use crate::{proto::vault::v1 as pb, rpc::Error};
+
+/// The most contacts of a message, and of one look at the cursor.
+const MESSAGE_CONTACTS: u32 = 500;
+/// A message ends once it has this many bytes; gRPC's clients take 4 MiB by default, and one contact more
+/// must fit.
+const MESSAGE_BYTES: usize = 1024 * 1024;
+
+type Answers = mpsc::Sender<Result<pb::ExportContactsResponse, Status>>;
+
+/// One call of `ExportContacts`, parsed.
+pub(in crate::vault) struct Export {
+    filter: ContactFilter,
+}
+
+/// The client is gone: nobody wants the rest.
+struct Gone;
+
+impl Export {
+    /// Reads a request.
+    pub(in crate::vault) fn parse(request: pb::ExportContactsRequest) -> Result<Self, Error> {
+        Ok(Self {
+            filter: convert::filter(request.filter.unwrap_or_default())?,
+        })
+    }
+
+    /// Sends what the filter matches until it is all sent, the client is gone or the server shuts down. A
+    /// connection that is let go in the middle of its transaction is thrown away by the pool.
+    pub(in crate::vault) async fn run(self, shared: Arc<Shared>, answers: Answers) {
+        let ended = tokio::select! {
+            sent = self.send_all(&shared, &answers) => sent,
+            () = shared.shutdown.cancelled() => Err(Error::ShuttingDown),
+            () = answers.closed() => return,
+        };
+        if let Err(error) = ended {
+            // It waits behind what the client has not read yet: a stream that just ended would look complete.
+            // A client that is gone needs no answer.
+            let _ = answers.send(Err(error.into())).await;
+        }
+    }
+
+    async fn send_all(&self, shared: &Shared, answers: &Answers) -> Result<(), Error> {
+        let mut connection = shared.connection().await?;
+        connection
+            .build_transaction()
+            .repeatable_read()
+            .read_only()
+            .run(async |connection: &mut AsyncPgConnection| {
+                repository::open_export(connection, &self.filter).await?;
+                while let Some(count) = send_some(connection, answers).await? {
+                    if count < MESSAGE_CONTACTS {
+                        break;
+                    }
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// Sends the next contacts; says how many, or nothing once the client is gone.
+async fn send_some(
+    connection: &mut AsyncPgConnection,
+    answers: &Answers,
+) -> Result<Option<u32>, Error> {
+    let mut rows = repository::fetch_export(connection, MESSAGE_CONTACTS).await?;
+    let mut message = pb::ExportContactsResponse::default();
+    let (mut count, mut bytes) = (0, 0);
+    while let Some(contact) = rows.try_next().await? {
+        count += 1;
+        bytes += contact.size();
+        message.contacts.push(convert::contact(contact));
+        if bytes >= MESSAGE_BYTES {
+            bytes = 0;
+            if send(answers, std::mem::take(&mut message)).await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+    if !message.contacts.is_empty() && send(answers, message).await.is_err() {
+        return Ok(None);
+    }
+    Ok(Some(count))
+}
+
+async fn send(answers: &Answers, message: pb::ExportContactsResponse) -> Result<(), Gone> {
+    answers.send(Ok(message)).await.map_err(|_| Gone)
+}

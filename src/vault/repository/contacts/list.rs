@@ -1,0 +1,135 @@
+//! Pages of contacts.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    QueryableByName,
+    sql_types::{BigInt, Nullable, Text, Timestamptz},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use serde::{Deserialize, Serialize};
+
+use super::{Contact, ContactFilter, FILTER, columns, filtered};
+use crate::{
+    domain::Score,
+    rpc::{Error, Page, PageRequest},
+};
+
+/// What a list is sorted by; contacts that are equal in it come by id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::vault) enum SortBy {
+    /// Their creation, which never changes.
+    Created,
+    /// Their last change.
+    Updated,
+    /// Their score.
+    Score,
+}
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::vault) struct ContactOrder {
+    pub(in crate::vault) by: SortBy,
+    pub(in crate::vault) descending: bool,
+}
+
+/// Where a page ended.
+#[derive(Debug, Deserialize, Serialize)]
+pub(in crate::vault) struct PageKey {
+    time: Option<DateTime<Utc>>,
+    score: Option<Score>,
+    contact_id: i64,
+}
+
+impl PageKey {
+    /// The key of a contact in an order.
+    pub(in crate::vault) fn of(contact: &Contact, order: ContactOrder) -> Result<Self, Error> {
+        let (time, score) = match order.by {
+            SortBy::Created => (Some(contact.created_at), None),
+            SortBy::Updated => (Some(contact.updated_at), None),
+            SortBy::Score => {
+                let score = Score::parse(&contact.score).map_err(Error::internal)?;
+                (None, Some(score))
+            }
+        };
+        Ok(Self {
+            time,
+            score,
+            contact_id: contact.contact_id,
+        })
+    }
+}
+
+/// A contact of a page.
+#[derive(Debug, QueryableByName)]
+pub(in crate::vault) struct ListedContact {
+    #[diesel(embed)]
+    pub(in crate::vault) contact: Contact,
+    /// How many rows the statement found before it cut the page by bytes.
+    #[diesel(sql_type = BigInt)]
+    found: i64,
+}
+
+const LIST: &str = "
+    WITH page AS MATERIALIZED (
+        SELECT c.*
+        FROM vault.contacts AS c
+        WHERE {filter}
+          AND ($11 IS NULL OR (c.{key}, c.contact_id) {after} ({cast}, $12))
+        ORDER BY c.{key} {direction}, c.contact_id {direction}
+        LIMIT $13
+    ), measured AS (
+        SELECT p.contact_id, row_number() OVER in_order AS nth, count(*) OVER () AS found,
+               sum(120 + octet_length(concat(p.email, p.name, p.phone, p.company, p.title, p.source))
+                   + octet_length(p.tags::text) + octet_length(p.custom_fields::text)) OVER in_order AS bytes
+        FROM page AS p
+        WINDOW in_order AS (ORDER BY p.{key} {direction}, p.contact_id {direction})
+    )
+    SELECT {columns}, m.found
+    FROM measured AS m
+    JOIN page AS p ON p.contact_id = m.contact_id
+    CROSS JOIN LATERAL (SELECT ROW(p.*)::vault.contacts AS c) AS r
+    WHERE m.nth = 1 OR m.bytes <= $14
+    ORDER BY m.nth";
+
+/// A page of contacts that ends at its size or at the request's bytes.
+pub(in crate::vault) async fn list_contacts(
+    connection: &mut AsyncPgConnection,
+    filter: &ContactFilter,
+    order: ContactOrder,
+    request: &PageRequest<PageKey>,
+) -> Result<Page<ListedContact>, Error> {
+    let (key, cast) = match order.by {
+        SortBy::Created => ("created_at", "$11"),
+        SortBy::Updated => ("updated_at", "$11"),
+        SortBy::Score => ("score", "$11::numeric"),
+    };
+    let (after, direction) = if order.descending {
+        ("<", "DESC")
+    } else {
+        (">", "ASC")
+    };
+    let statement = LIST
+        .replace("{filter}", FILTER)
+        .replace("{key}", key)
+        .replace("{cast}", cast)
+        .replace("{after}", after)
+        .replace("{direction}", direction)
+        .replace("{columns}", &columns("(r.c)"));
+    let last = request.after.as_ref();
+    let query = filtered(statement, filter);
+    let query = match order.by {
+        SortBy::Score => {
+            query.bind::<Nullable<Text>, _>(last.and_then(|last| last.score).map(String::from))
+        }
+        SortBy::Created | SortBy::Updated => {
+            query.bind::<Nullable<Timestamptz>, _>(last.and_then(|last| last.time))
+        }
+    };
+    let contacts: Vec<ListedContact> = query
+        .bind::<Nullable<BigInt>, _>(last.map(|last| last.contact_id))
+        .bind::<BigInt, _>(request.size + 1)
+        .bind::<BigInt, _>(request.max_bytes)
+        .get_results(connection)
+        .await?;
+    Ok(Page::cut(contacts, |row| row.found, request.size))
+}
