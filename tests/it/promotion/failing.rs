@@ -40,7 +40,7 @@ async fn a_load_without_an_address_ends_failed_with_its_reason_and_gives_its_cla
                         a.details ->> 'actor', l.promoted_at IS NULL
                  FROM intake.raw_loads AS l JOIN intake.audit_log AS a USING (load_id)
                  WHERE l.load_id = $1 AND a.action = 'load_failed'",
-                &[&i64::from(load_id)],
+                &[&load_id],
             )
             .await;
         assert_eq!(rows.len(), 1);
