@@ -190,7 +190,9 @@ SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET enable_material = off
 SET work_mem = '64MB'
+SET plan_cache_mode = force_generic_plan
 SET jit = off
 AS $$
 DECLARE
@@ -220,7 +222,8 @@ BEGIN
                     ELSE 'active' END
         FROM unnest(p_load_ids, p_emails) AS e (load_id, email)
         JOIN intake.raw_loads AS l ON l.load_id = e.load_id
-        WHERE NOT EXISTS (SELECT FROM vault.contacts AS c WHERE c.email = e.email)
+        -- Not EXISTS, which may become a join that reads all contacts where there were none when it was planned.
+        WHERE (SELECT c.contact_id FROM vault.contacts AS c WHERE c.email = e.email) IS NULL
         -- Sorted, so that two promotions that share emails queue up instead of deadlocking.
         ORDER BY e.email
         ON CONFLICT (email) DO NOTHING
@@ -266,13 +269,15 @@ SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET enable_material = off
 SET work_mem = '64MB'
+SET plan_cache_mode = force_generic_plan
 SET jit = off
 AS $$
 BEGIN
     PERFORM 1 FROM vault.contacts AS c WHERE c.email = ANY (p_emails) ORDER BY c.email FOR UPDATE;
 
-    WITH incoming AS MATERIALIZED (
+    WITH incoming AS (
         SELECT c.contact_id, l.load_id, c.pinned_fields AS pinned,
                c.name AS old_name, c.phone AS old_phone, c.company AS old_company, c.title AS old_title,
                c.tags AS old_tags, c.custom_fields AS old_custom_fields,
@@ -286,22 +291,34 @@ BEGIN
                CASE WHEN vault.f_is_plain(l.raw_data)
                     THEN l.raw_data - ARRAY['email', 'name', 'phone', 'company', 'title', 'tags']
                     ELSE vault.f_custom_fields(l.raw_data) END AS custom_fields,
-               CASE WHEN c.load_id > l.load_id THEN true
-                    WHEN EXISTS (SELECT FROM intake.email_claims AS held
-                                 WHERE held.email = e.email AND held.load_id = l.load_id
-                                   AND held.accepted_at = l.created_at) THEN false
-                    ELSE EXISTS (SELECT FROM intake.raw_loads AS later
-                                 WHERE later.raw_data ->> 'email' = e.email
-                                   AND later.status = 'promoted' AND later.load_id > l.load_id)
-                         OR EXISTS (SELECT FROM intake.raw_loads AS later
-                                    WHERE later.metadata ? 'normalized_email'
-                                      AND later.metadata ->> 'normalized_email' = e.email
-                                      AND later.status = 'promoted' AND later.load_id > l.load_id)
-               END AS older
+               e.email, l.created_at, c.load_id AS old_load_id
         FROM unnest(p_load_ids, p_emails) AS e (load_id, email)
         JOIN intake.raw_loads AS l ON l.load_id = e.load_id
         JOIN vault.contacts AS c ON c.email = e.email
-    ), merged AS MATERIALIZED (
+        -- Keeps the planner from computing a value once for each of its uses, here and below.
+        OFFSET 0
+    ), aged AS (
+        -- Age matters only to a load that would change something.
+        SELECT *,
+               CASE WHEN (coalesce(name, old_name), coalesce(phone, old_phone), coalesce(company, old_company),
+                          coalesce(title, old_title), old_custom_fields || custom_fields)
+                         IS NOT DISTINCT FROM (old_name, old_phone, old_company, old_title, old_custom_fields)
+                    THEN false
+                    WHEN i.old_load_id > i.load_id THEN true
+                    WHEN EXISTS (SELECT FROM intake.email_claims AS held
+                                 WHERE held.email = i.email AND held.load_id = i.load_id
+                                   AND held.accepted_at = i.created_at) THEN false
+                    ELSE EXISTS (SELECT FROM intake.raw_loads AS later
+                                 WHERE later.raw_data ->> 'email' = i.email
+                                   AND later.status = 'promoted' AND later.load_id > i.load_id)
+                         OR EXISTS (SELECT FROM intake.raw_loads AS later
+                                    WHERE later.metadata ? 'normalized_email'
+                                      AND later.metadata ->> 'normalized_email' = i.email
+                                      AND later.status = 'promoted' AND later.load_id > i.load_id)
+               END AS older
+        FROM incoming AS i
+        OFFSET 0
+    ), merged AS (
         SELECT contact_id, load_id, old_name, old_phone, old_company, old_title, old_tags, old_custom_fields,
                vault.f_merged(old_name, name, older, 'name' = ANY (pinned)) AS name,
                vault.f_merged(old_phone, phone, older, 'phone' = ANY (pinned)) AS phone,
@@ -312,7 +329,8 @@ BEGIN
                CASE WHEN 'custom_fields' = ANY (pinned) THEN old_custom_fields
                     WHEN older THEN custom_fields || old_custom_fields
                     ELSE old_custom_fields || custom_fields END AS custom_fields
-        FROM incoming
+        FROM aged
+        OFFSET 0
     ), judged AS MATERIALIZED (
         SELECT *, name IS DISTINCT FROM old_name AS new_name, phone IS DISTINCT FROM old_phone AS new_phone,
                company IS DISTINCT FROM old_company AS new_company,
@@ -409,6 +427,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET work_mem = '64MB'
+SET plan_cache_mode = force_generic_plan
 SET jit = off
 AS $$
 DECLARE
