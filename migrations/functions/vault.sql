@@ -437,6 +437,11 @@ DECLARE
     v_made   bigint[] := '{}';
     v_merged record;
 BEGIN
+    -- On an older snapshot the lock would show nothing of what committed meanwhile.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'loads are promoted in READ COMMITTED only'
+            USING ERRCODE = 'feature_not_supported';
+    END IF;
     PERFORM pg_advisory_xact_lock_shared(vault.f_ledger_lock());
 
     -- The normalized emails: intake kept the spelling that SQL could not derive again; a row that came past

@@ -111,6 +111,14 @@ BEGIN
     END IF;
     IF contact.status <> 'active' THEN
         outcome := 'unchanged';
+        -- Consent outlives deletion, and deletion outlives consent: the trace is what a lift goes by.
+        IF contact.status <> 'inactive' AND NOT EXISTS (
+            SELECT FROM intake.audit_log AS a
+            WHERE a.contact_id = p_contact_id AND a.action = 'contact_deleted') THEN
+            INSERT INTO intake.audit_log (action, contact_id, details, "timestamp")
+            VALUES ('contact_deleted', p_contact_id,
+                    jsonb_build_object('actor', p_actor, 'status', contact.status), clock_timestamp());
+        END IF;
     ELSIF vault.f_etag(contact) IS DISTINCT FROM p_etag THEN
         outcome := 'etag_mismatch';
     ELSE

@@ -21,7 +21,6 @@ const ANSWER_BUFFER: usize = 2;
 /// What the calls of the room share.
 pub(super) struct Shared {
     pool: Pool,
-    #[allow(dead_code, reason = "for the calls that are bounded by a setting")]
     pub(super) limits: Limits,
     pub(super) shutdown: CancellationToken,
     tasks: TaskTracker,

@@ -29,7 +29,6 @@ const OUR_TABLES: &str = "
 const OUR_FUNCTIONS: &str = "
     SELECT p.oid, p.oid::regprocedure::text AS name, p.prosecdef, p.provolatile = 'v' AS writes,
            p.prorettype = 'trigger'::regtype AS is_trigger, p.proconfig,
-           p.prosqlbody IS NOT NULL AS bound,
            has_function_privilege('leadvault_app', p.oid, 'EXECUTE') AS for_app
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
     WHERE n.nspname IN ('intake', 'vault', 'company', 'people', 'marketing', 'bit', 'ple')";
@@ -212,9 +211,9 @@ async fn functions_that_write_run_as_their_owner_with_a_pinned_search_path() {
             function.get("is_trigger"),
             function.get("for_app"),
         );
-        // What is not pinned can be inlined. It finds nothing of a caller's either if its names were bound when
-        // it was made, or if only functions that are pinned can call it.
-        let inlined = path.is_none() && !writes && (function.get("bound") || !for_app);
+        // What is not pinned can be inlined. It only reads, with the rights of its caller: whoever bends its
+        // names deceives nobody else, and the functions that call it are pinned.
+        let inlined = path.is_none() && !writes && !function.get::<_, bool>("prosecdef");
         assert!(
             inlined || path.as_deref() == Some("search_path=pg_catalog, pg_temp"),
             "{name}: {path:?}"

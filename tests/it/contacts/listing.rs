@@ -88,9 +88,15 @@ async fn every_order_pages_through_everything_once() {
                                    updated_at = to_timestamp(contact_id % 5)",
     )
     .await;
-    for order in 0..=6 {
+    let all = ContactFilter::default();
+    let of_source = ContactFilter {
+        source: "apollo".into(),
+        ..Default::default()
+    };
+    for (order, filter) in (0..=6).flat_map(|order| [(order, &all), (order, &of_source)]) {
         let list = |page_size| ListContactsRequest {
             order_by: order,
+            filter: Some(filter.clone()),
             ..request(page_size)
         };
         let whole = walk(&app, list(1_000), async |_| {}).await;

@@ -1,6 +1,7 @@
 //! Contacts through the API: read, listed, exported, changed, deleted, scored.
 
 mod deleting;
+mod export_command;
 mod exporting;
 mod filters;
 mod listing;

@@ -23,7 +23,7 @@ async fn fingerprint(sql: &Sql) -> Vec<String> {
              UNION ALL
              SELECT format('%s.%s %s %s', c.oid::regclass, a.attname, format_type(a.atttypid, a.atttypmod),
                            a.attnotnull)
-             FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+             FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
              WHERE c.relnamespace::regnamespace::text = ANY($1)
              UNION ALL
              SELECT pg_get_functiondef(p.oid) || coalesce(p.proacl::text, '') FROM pg_proc AS p

@@ -1,9 +1,11 @@
 //! `UnsuppressContact`: what remains decides.
 
-use leadvault::proto::vault::v1::{Channel, ContactStatus, SuppressionReason as Reason};
+use leadvault::proto::vault::v1::{
+    Channel, ContactStatus, DeleteContactRequest, SuppressionReason as Reason,
+};
 use tonic::Code;
 
-use super::{arrive, audit, contents, entry, lift, promote, scoped, status, suppress};
+use super::{arrive, audit, contents, entry, lift, promote, scoped, status, suppress, vault};
 use crate::harness::{App, assert_field, refused};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,11 +164,17 @@ async fn a_deleted_contact_does_not_come_back_as_active() {
     )
     .await;
     // Deleted while it was suppressed: the status stays, the trail says so.
-    sql.run(
-        "INSERT INTO intake.audit_log (action, contact_id)
-         SELECT 'contact_deleted', contact_id FROM vault.contacts WHERE email = 'meanwhile@x.example'",
-    )
-    .await;
+    let contact_id: i64 = sql
+        .one(
+            "SELECT contact_id FROM vault.contacts WHERE email = 'meanwhile@x.example'",
+            &[],
+        )
+        .await;
+    let delete = DeleteContactRequest {
+        contact_id,
+        etag: "any".to_owned(),
+    };
+    vault(&app).await.delete_contact(delete).await.unwrap();
     for (email, expected) in emails.iter().zip(["inactive", "inactive", "active"]) {
         lift(&app, email, Channel::All, "e").await.unwrap();
         assert_eq!(status(&sql, email).await, expected, "{email}");

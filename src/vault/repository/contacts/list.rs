@@ -69,13 +69,14 @@ pub(in crate::vault) struct ListedContact {
     found: i64,
 }
 
+/// `{prefix}`, `{start}` and `{first}` are empty, or put the source in front: see [`by_source`].
 const LIST: &str = "
     WITH page AS MATERIALIZED (
         SELECT c.*
         FROM vault.contacts AS c
         WHERE {filter}
-          AND ($11 IS NULL OR (c.{key}, c.contact_id) {after} ({cast}, $12))
-        ORDER BY c.{key} {direction}, c.contact_id {direction}
+          AND ($11 IS NULL OR ({prefix}c.{key}, c.contact_id) {after} ({start}{cast}, $12))
+        ORDER BY {first}c.{key} {direction}, c.contact_id {direction}
         LIMIT $13
     ), measured AS (
         SELECT p.contact_id, row_number() OVER in_order AS nth, count(*) OVER () AS found,
@@ -90,6 +91,17 @@ const LIST: &str = "
     CROSS JOIN LATERAL (SELECT ROW(p.*)::vault.contacts AS c) AS r
     WHERE m.nth = 1 OR m.bytes <= $14
     ORDER BY m.nth";
+
+/// The list of one source in the order of creation, written so that only the index which begins with the
+/// source gives that order. With `=` the planner counts on the source's contacts being spread evenly and
+/// walks the index of all: but a source comes in one piece, and 800,000 others were read for its first page.
+fn by_source() -> String {
+    let filter = FILTER.replace("c.source = $2", "c.source BETWEEN $2 AND $2");
+    LIST.replace("{filter}", &filter)
+        .replace("{prefix}", "c.source, ")
+        .replace("{start}", "$2, ")
+        .replace("{first}", "c.source {direction}, ")
+}
 
 /// A page of contacts that ends at its size or at the request's bytes.
 pub(in crate::vault) async fn list_contacts(
@@ -108,8 +120,15 @@ pub(in crate::vault) async fn list_contacts(
     } else {
         (">", "ASC")
     };
-    let statement = LIST
-        .replace("{filter}", FILTER)
+    let statement = if filter.source.is_some() && order.by == SortBy::Created {
+        by_source()
+    } else {
+        LIST.replace("{filter}", FILTER)
+            .replace("{prefix}", "")
+            .replace("{start}", "")
+            .replace("{first}", "")
+    };
+    let statement = statement
         .replace("{key}", key)
         .replace("{cast}", cast)
         .replace("{after}", after)
