@@ -29,6 +29,7 @@ const OUR_TABLES: &str = "
 const OUR_FUNCTIONS: &str = "
     SELECT p.oid, p.oid::regprocedure::text AS name, p.prosecdef, p.provolatile = 'v' AS writes,
            p.prorettype = 'trigger'::regtype AS is_trigger, p.proconfig,
+           p.prosqlbody IS NOT NULL AS bound,
            has_function_privilege('leadvault_app', p.oid, 'EXECUTE') AS for_app
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
     WHERE n.nspname IN ('intake', 'vault', 'company', 'people', 'marketing', 'bit', 'ple')";
