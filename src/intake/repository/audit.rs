@@ -7,7 +7,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::{Order, page};
+use super::Order;
 use crate::rpc::{Error, Page, PageRequest};
 
 /// A row of the audit trail.
@@ -78,5 +78,5 @@ pub(in crate::intake) async fn list_audit_log(
         .bind::<BigInt, _>(request.max_bytes)
         .get_results(connection)
         .await?;
-    Ok(page(entries, |entry| entry.found, request.size))
+    Ok(Page::cut(entries, |entry| entry.found, request.size))
 }

@@ -8,7 +8,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use serde::{Deserialize, Serialize};
 
-use super::{Order, page};
+use super::Order;
 use crate::{
     domain::{Actor, BatchId, Source},
     rpc::{Error, Page, PageRequest},
@@ -175,7 +175,7 @@ pub(in crate::intake) async fn list_batches(
         .bind::<BigInt, _>(request.max_bytes)
         .get_results(connection)
         .await?;
-    Ok(page(batches, |batch| batch.found, request.size))
+    Ok(Page::cut(batches, |batch| batch.found, request.size))
 }
 
 #[derive(QueryableByName)]

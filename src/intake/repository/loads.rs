@@ -7,7 +7,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::{Order, page};
+use super::Order;
 use crate::{
     domain::{Actor, BatchId, Email, Source},
     rpc::{Error, Page, PageRequest},
@@ -138,7 +138,7 @@ pub(in crate::intake) async fn list_loads(
         .bind::<BigInt, _>(request.max_bytes)
         .get_results(connection)
         .await?;
-    Ok(page(loads, |load| load.found, request.size))
+    Ok(Page::cut(loads, |load| load.found, request.size))
 }
 
 /// What became of a load that was to be tried again.

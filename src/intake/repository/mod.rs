@@ -47,17 +47,3 @@ impl Order {
             .replace("{direction}", direction)
     }
 }
-
-/// Cuts a page. Statements ask for one row more than the page may hold, and each row says how many were
-/// found before the statement cut them by bytes.
-fn page<Item>(
-    mut items: Vec<Item>,
-    found: impl Fn(&Item) -> i64,
-    size: i64,
-) -> crate::rpc::Page<Item> {
-    let length = |count: i64| usize::try_from(count).unwrap_or(usize::MAX);
-    let found = items.first().map_or(0, |first| length(found(first)));
-    items.truncate(length(size));
-    let more = found > items.len();
-    crate::rpc::Page { items, more }
-}

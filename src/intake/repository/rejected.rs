@@ -7,7 +7,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::{Order, page};
+use super::Order;
 use crate::{
     domain::{BatchId, row::RejectionReason},
     rpc::{Error, Page, PageRequest},
@@ -93,7 +93,7 @@ pub(in crate::intake) async fn list_rejected(
         .bind::<BigInt, _>(request.max_bytes)
         .get_results(connection)
         .await?;
-    Ok(page(rows, |row| row.found, request.size))
+    Ok(Page::cut(rows, |row| row.found, request.size))
 }
 
 /// The rejected rows of a stretch of a lane, in order; at most `limit`.

@@ -173,7 +173,7 @@ pub(in crate::vault) async fn list(
     filter: &SuppressionFilter,
     request: &PageRequest<i64>,
 ) -> Result<Page<Suppression>, Error> {
-    let mut rows: Vec<Listed> = sql_query(LIST)
+    let rows: Vec<Listed> = sql_query(LIST)
         .bind::<Nullable<BigInt>, _>(request.after)
         .bind::<Nullable<Text>, _>(filter.email.as_ref().map(Email::as_str))
         .bind::<Nullable<Text>, _>(filter.scope)
@@ -183,12 +183,10 @@ pub(in crate::vault) async fn list(
         .bind::<BigInt, _>(request.max_bytes)
         .get_results(connection)
         .await?;
-    let length = |count: i64| usize::try_from(count).unwrap_or(usize::MAX);
-    let found = rows.as_slice().first().map_or(0, |row| length(row.found));
-    rows.truncate(length(request.size));
+    let page = Page::cut(rows, |row| row.found, request.size);
     Ok(Page {
-        more: found > rows.len(),
-        items: rows.into_iter().map(|row| row.suppression).collect(),
+        more: page.more,
+        items: page.items.into_iter().map(|row| row.suppression).collect(),
     })
 }
 
