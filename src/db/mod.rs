@@ -7,6 +7,7 @@
 //! | `tls` | certificates verified against the machine's roots or a given CA file |
 //! | [`connect`] | one connection, acting as a role |
 //! | [`pool`] | many of them, handed out without a test query |
+//! | `point_reads` | a few of them, shared by all who read one row by its key |
 //! | [`migrate`] | versioned migrations and the function layer |
 //! | [`error`] | the one error of this floor, written for an operator at night |
 //!
@@ -21,12 +22,14 @@ pub mod connect;
 pub mod embedded;
 pub mod error;
 pub mod migrate;
+mod point_reads;
 pub mod pool;
 mod tls;
 pub mod url;
 
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::Error;
+pub use point_reads::SharedConnection;
 pub use pool::{Pool, PoolOptions, PooledConnection};
 pub use url::DatabaseUrl;
 
