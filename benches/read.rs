@@ -82,13 +82,6 @@ async fn main() {
         .expect("statistics");
     let scratch = tempfile::tempdir().expect("a folder");
     let (mut server, address) = serve(&url);
-    let channel = Endpoint::from_shared(address)
-        .expect("an address")
-        .tcp_nodelay(true)
-        .connect()
-        .await
-        .expect("a connection");
-
     println!(
         "\n| clients | way | reads a second (median) | of pgbench | p50 | p99 | rounds |\n|---|---|---|---|---|---|---|"
     );
@@ -96,7 +89,9 @@ async fn main() {
         let mut figures: [Vec<Figures>; 2] = Default::default();
         for _ in 0..rounds {
             figures[0].push(pgbench(&url, clients, seconds, scratch.path()));
-            figures[1].push(get_contact(&channel, clients, seconds).await);
+            let address = address.clone();
+            let calling = move || get_contact(&address, clients, seconds);
+            figures[1].push(tokio::task::spawn_blocking(calling).await.expect("callers"));
         }
         report(clients, &figures);
     }
@@ -179,16 +174,30 @@ fn pgbench(url: &str, clients: usize, seconds: Duration, scratch: &Path) -> Figu
     figures(micros, seconds)
 }
 
-async fn get_contact(channel: &Channel, clients: usize, seconds: Duration) -> Figures {
-    let started = Instant::now();
-    let callers: Vec<_> = (0..clients)
-        .map(|caller| tokio::spawn(call(channel.clone(), caller as u64, started + seconds)))
-        .collect();
-    let mut micros = Vec::new();
-    for caller in callers {
-        micros.extend(caller.await.expect("a caller"));
-    }
-    figures(micros, started.elapsed())
+/// The callers run on one thread, as pgbench's clients do on one or two: the fewer processors they take, the
+/// more are left for what is measured.
+fn get_contact(address: &str, clients: usize, seconds: Duration) -> Figures {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let channel = Endpoint::from_shared(address.to_owned())
+            .expect("an address")
+            .tcp_nodelay(true)
+            .connect()
+            .await
+            .expect("a connection");
+        let started = Instant::now();
+        let callers: Vec<_> = (0..clients)
+            .map(|caller| tokio::spawn(call(channel.clone(), caller as u64, started + seconds)))
+            .collect();
+        let mut micros = Vec::new();
+        for caller in callers {
+            micros.extend(caller.await.expect("a caller"));
+        }
+        figures(micros, started.elapsed())
+    })
 }
 
 /// One caller: asks until it is time, each time for another contact.
