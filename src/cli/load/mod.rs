@@ -2,9 +2,9 @@
 //!
 //! The way of a row: a reader ([`csv_rows`], [`ndjson`], [`json_rows`]) on a thread of its own takes it from
 //! its [`input`], [`assign`] gives it a lane, a [`queue`] carries it there, and the [`lane`] streams it
-//! until it is acked. [`window`] knows what is to be sent again after a connection broke, [`retry`] how long
-//! to wait for the next one. [`engine`] puts these together for one batch and takes any source of rows, not
-//! only files.
+//! until it is acked. [`window`] knows what is to be sent again after a connection broke,
+//! [`retry`](crate::cli::retry) how long to wait for the next one. [`engine`] puts these together for one
+//! batch and takes any source of rows, not only files.
 //!
 //! Guarantees: memory does not grow with the input; the same input gives the same rows at the same offsets;
 //! the same command again resumes, or says that its batch is complete; a row is stored once, whatever

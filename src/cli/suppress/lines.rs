@@ -7,7 +7,6 @@ use std::{
 
 use super::list::Invalid;
 
-const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How long a line may be, and how far a quoted cell may reach before its quote counts as left open.
 const MAX_RECORD_BYTES: usize = 64 * 1024;
 
@@ -82,9 +81,6 @@ impl<R: BufRead> Lines<R> {
         }
         for end in *b"\n\r" {
             text.truncate(text.len() - usize::from(text.last() == Some(&end)));
-        }
-        if self.count == 1 && text.starts_with(UTF8_MARK) {
-            text.drain(..UTF8_MARK.len());
         }
         Ok(Some(Line {
             number: self.count,

