@@ -130,8 +130,8 @@ impl AddAssign for Tally {
 }
 
 /// What was done before an end that came too early, as the end of its message.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SoFar(Tally);
+#[derive(Debug)]
+pub(crate) struct SoFar(Box<Tally>);
 
 impl fmt::Display for SoFar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -234,7 +234,7 @@ pub(crate) async fn promote(service: &Service, batch_id: Option<&str>) -> Result
         let waited = patience.wait(failure, &outages).await;
         waited.map_err(|error| Error::Ended {
             error,
-            so_far: SoFar(tally),
+            so_far: SoFar(Box::new(tally)),
         })?;
         interruptions += 1;
     }
@@ -327,8 +327,8 @@ mod tests {
 
     #[test]
     fn an_early_end_says_what_was_done_and_counts_each_outcome_as_what_it_is() {
-        assert_eq!(SoFar(Tally::default()).to_string(), "");
-        let said = SoFar(report(4).tally).to_string();
+        assert_eq!(SoFar(Box::default()).to_string(), "");
+        let said = SoFar(Box::new(report(4).tally)).to_string();
         assert!(
             said.contains("4,000 loads made a contact") && said.contains("4 failed"),
             "{said}"
