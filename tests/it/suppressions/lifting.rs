@@ -164,15 +164,15 @@ async fn a_deleted_contact_does_not_come_back_as_active() {
     )
     .await;
     // Deleted while it was suppressed: the status stays, the trail says so.
-    let contact_id: i64 = sql
-        .one(
-            "SELECT contact_id FROM vault.contacts WHERE email = 'meanwhile@x.example'",
+    let row = sql
+        .rows(
+            "SELECT contact_id, vault.f_etag(c) FROM vault.contacts AS c WHERE email = 'meanwhile@x.example'",
             &[],
         )
         .await;
     let delete = DeleteContactRequest {
-        contact_id,
-        etag: "any".to_owned(),
+        contact_id: row[0].get(0),
+        etag: row[0].get(1),
     };
     vault(&app).await.delete_contact(delete).await.unwrap();
     for (email, expected) in emails.iter().zip(["inactive", "inactive", "active"]) {

@@ -6,6 +6,7 @@ mod consent;
 mod entering;
 mod lifting;
 mod listing;
+mod own_status;
 mod races;
 
 use std::collections::BTreeMap;
