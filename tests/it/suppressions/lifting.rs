@@ -92,7 +92,7 @@ async fn without_evidence_scope_or_entry_nothing_is_lifted() {
     )
     .await;
     let before = contents(&sql).await;
-    for blank in ["", " \n", "\u{a0}"] {
+    for blank in ["", " \n", "\u{a0}", "\0", "so\0"] {
         assert_field(
             lift(&app, "a@x.example", Channel::Email, blank).await,
             "evidence",
