@@ -4,7 +4,9 @@
 //! and a message for people. A fault of ours is logged here, once, with its cause; the caller learns only
 //! that it happened.
 
-use std::time::Duration;
+mod database;
+
+use std::{borrow::Cow, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -28,13 +30,13 @@ pub enum Error {
     /// A field is missing or malformed.
     #[error("{field}: {description}")]
     InvalidField {
-        /// The field's path in the request.
-        field: &'static str,
+        /// The field's path in the request; of an item its place too, such as `entries[7].reason`.
+        field: Cow<'static, str>,
         /// What is wrong and what would be right.
         description: String,
     },
     /// More than one message may hold.
-    #[error("{what}: {actual}, at most {limit} are taken (setting {setting})")]
+    #[error("{what}: {actual}, at most {limit} are taken{}", named(*setting))]
     LimitExceeded {
         /// What there is too much of.
         what: &'static str,
@@ -42,8 +44,8 @@ pub enum Error {
         limit: usize,
         /// How much there was.
         actual: usize,
-        /// The setting that holds the limit.
-        setting: &'static str,
+        /// The setting that holds the limit; none for one of the API itself.
+        setting: Option<&'static str>,
     },
     /// A page token that this call did not give out for these filters.
     #[error("page_token: {0}")]
@@ -146,6 +148,16 @@ pub enum Error {
         "the database cannot be reached or was interrupted; what was acked is stored, try again"
     )]
     DatabaseUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Somebody else held what the call needs for too long.
+    #[error(
+        "what the call needs was locked for too long (a quarter of setting statement-timeout); what was acked is stored, try again"
+    )]
+    LockTimeout(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A statement ran for too long.
+    #[error(
+        "the database needed more time than one statement may take (setting statement-timeout); what was acked is stored"
+    )]
+    StatementTimeout(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// No connection was free.
     #[error("every database connection was busy for too long; try again")]
     PoolExhausted,
@@ -156,9 +168,9 @@ pub enum Error {
 
 impl Error {
     /// A malformed field.
-    pub fn invalid(field: &'static str, description: impl ToString) -> Self {
+    pub fn invalid(field: impl Into<Cow<'static, str>>, description: impl ToString) -> Self {
         Self::InvalidField {
-            field,
+            field: field.into(),
             description: description.to_string(),
         }
     }
@@ -185,9 +197,11 @@ impl Error {
             | Self::StreamUnfinished { .. } => Code::FailedPrecondition,
             Self::LaneFenced(_) | Self::EtagMismatch { .. } => Code::Aborted,
             Self::OffsetGap { .. } => Code::OutOfRange,
-            Self::StreamIdle(_) => Code::DeadlineExceeded,
+            Self::StreamIdle(_) | Self::StatementTimeout(_) => Code::DeadlineExceeded,
             Self::Transport(status) => status.code(),
-            Self::ShuttingDown | Self::DatabaseUnavailable(_) => Code::Unavailable,
+            Self::ShuttingDown | Self::DatabaseUnavailable(_) | Self::LockTimeout(_) => {
+                Code::Unavailable
+            }
             Self::PoolExhausted => Code::ResourceExhausted,
             Self::Internal(_) => Code::Internal,
         }
@@ -215,6 +229,8 @@ impl Error {
             Self::Transport(_) => ErrorReason::Unspecified,
             Self::ShuttingDown => ErrorReason::ShuttingDown,
             Self::DatabaseUnavailable(_) => ErrorReason::DatabaseUnavailable,
+            Self::LockTimeout(_) => ErrorReason::LockTimeout,
+            Self::StatementTimeout(_) => ErrorReason::StatementTimeout,
             Self::PoolExhausted => ErrorReason::PoolExhausted,
             Self::Internal(_) => ErrorReason::Internal,
         }
@@ -222,18 +238,21 @@ impl Error {
 
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::InvalidField { field, .. } => vec![("field", (*field).to_owned())],
+            Self::InvalidField { field, .. } => vec![("field", field.to_string())],
             Self::LimitExceeded {
                 what,
                 limit,
                 actual,
                 setting,
-            } => vec![
-                ("what", (*what).to_owned()),
-                ("limit", limit.to_string()),
-                ("actual", actual.to_string()),
-                ("setting", (*setting).to_owned()),
-            ],
+            } => {
+                let mut metadata = vec![
+                    ("what", (*what).to_owned()),
+                    ("limit", limit.to_string()),
+                    ("actual", actual.to_string()),
+                ];
+                metadata.extend(setting.map(|setting| ("setting", setting.to_owned())));
+                metadata
+            }
             Self::NotFound { resource, key } => {
                 vec![("resource", (*resource).to_owned()), ("key", key.clone())]
             }
@@ -278,6 +297,9 @@ impl Error {
                 ("next_offset", next_offset.to_string()),
             ],
             Self::StreamIdle(idle) => vec![("idle_seconds", idle.as_secs_f64().to_string())],
+            Self::LockTimeout(_) | Self::StatementTimeout(_) => {
+                vec![("setting", "statement-timeout".to_owned())]
+            }
             _ => Vec::new(),
         }
     }
@@ -295,7 +317,7 @@ impl Error {
         let mut details = ErrorDetails::with_error_info(name, DOMAIN, metadata);
         match self {
             Self::InvalidField { field, description } => {
-                details.add_bad_request_violation(*field, cut(description.clone()));
+                details.add_bad_request_violation(field.as_ref(), cut(description.clone()));
             }
             Self::InvalidPageToken(description) => {
                 details.add_bad_request_violation("page_token", *description);
@@ -306,7 +328,10 @@ impl Error {
                     cut(self.to_string()),
                 );
             }
-            Self::ShuttingDown | Self::DatabaseUnavailable(_) | Self::PoolExhausted => {
+            Self::ShuttingDown
+            | Self::DatabaseUnavailable(_)
+            | Self::LockTimeout(_)
+            | Self::PoolExhausted => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
             _ => {}
@@ -325,10 +350,18 @@ impl From<Error> for Status {
             Error::DatabaseUnavailable(cause) => {
                 tracing::warn!(cause = %chain(cause.as_ref()), "database unavailable");
             }
+            Error::LockTimeout(cause) | Error::StatementTimeout(cause) => {
+                tracing::warn!(cause = %chain(cause.as_ref()), "database too slow");
+            }
             _ => {}
         }
         Self::with_error_details(error.code(), cut(error.to_string()), error.details())
     }
+}
+
+/// How an error names the setting that holds its limit.
+fn named(setting: Option<&str>) -> String {
+    setting.map_or_else(String::new, |setting| format!(" (setting {setting})"))
 }
 
 /// A text of a status: one that is longer than [`MAX_TEXT_BYTES`] ends in an ellipsis.
@@ -338,62 +371,6 @@ fn cut(mut text: String) -> String {
         text.push('…');
     }
     text
-}
-
-impl From<diesel::result::Error> for Error {
-    fn from(error: diesel::result::Error) -> Self {
-        if is_interruption(&error) {
-            Self::DatabaseUnavailable(Box::new(error))
-        } else {
-            Self::Internal(Box::new(error))
-        }
-    }
-}
-
-impl From<crate::db::Error> for Error {
-    fn from(error: crate::db::Error) -> Self {
-        match error {
-            // Every connection was busy, or none could be made: the pool knows which.
-            crate::db::Error::PoolTimeout {
-                last_error: None, ..
-            } => Self::PoolExhausted,
-            other => Self::DatabaseUnavailable(Box::new(other)),
-        }
-    }
-}
-
-/// Whether the database went away, rather than refused. diesel drops the SQLSTATE, so the errors of
-/// PostgreSQL's classes 57P (operator intervention), 40 (rollback) and 53 (resources) are known by the
-/// server's words; a server that speaks another language makes them internal errors, which loses only the
-/// hint to retry.
-fn is_interruption(error: &diesel::result::Error) -> bool {
-    use diesel::result::{DatabaseErrorKind, Error as Diesel};
-    const WORDS: [&str; 11] = [
-        "terminating connection",
-        "the database system is",
-        "deadlock detected",
-        "could not serialize",
-        "too many connections",
-        "remaining connection slots",
-        "canceling statement due to",
-        "connection closed",
-        "could not extend file",
-        "could not write",
-        "out of memory",
-    ];
-    match error {
-        Diesel::BrokenTransactionManager => true,
-        Diesel::DatabaseError(kind, information) => match kind {
-            DatabaseErrorKind::UnableToSendCommand
-            | DatabaseErrorKind::ClosedConnection
-            | DatabaseErrorKind::SerializationFailure
-            | DatabaseErrorKind::ReadOnlyTransaction => true,
-            _ => WORDS
-                .iter()
-                .any(|word| information.message().starts_with(word)),
-        },
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What the services share: the error model, paging, requests that may be repeated, times and JSON.
 
 mod answers;
+mod batch;
 mod codec;
 mod error;
 mod json;
@@ -8,6 +9,7 @@ mod paging;
 mod time;
 
 pub(crate) use answers::{Answers, Begun};
+pub(crate) use batch::check_items;
 pub use codec::{BoundedDecoder, Codec};
 pub use error::Error;
 pub(crate) use json::{json_struct, struct_json};

@@ -28,3 +28,4 @@ mod promotion;
 mod reference;
 mod service;
 mod suppressions;
+mod timeouts;

@@ -1,0 +1,73 @@
+//! What the database says, as an error of ours.
+
+use diesel::result::{DatabaseErrorKind, Error as Diesel};
+
+use super::Error;
+
+impl From<Diesel> for Error {
+    fn from(error: Diesel) -> Self {
+        if says(&error, &["canceling statement due to lock timeout"]) {
+            Self::LockTimeout(Box::new(error))
+        } else if says(&error, &["canceling statement due to statement timeout"]) {
+            Self::StatementTimeout(Box::new(error))
+        } else if is_interruption(&error) {
+            Self::DatabaseUnavailable(Box::new(error))
+        } else {
+            Self::Internal(Box::new(error))
+        }
+    }
+}
+
+impl From<crate::db::Error> for Error {
+    fn from(error: crate::db::Error) -> Self {
+        match error {
+            // Every connection was busy, or none could be made: the pool knows which.
+            crate::db::Error::PoolTimeout {
+                last_error: None, ..
+            } => Self::PoolExhausted,
+            other => Self::DatabaseUnavailable(Box::new(other)),
+        }
+    }
+}
+
+/// Whether the database went away, rather than refused. diesel drops the SQLSTATE, so the errors of
+/// PostgreSQL's classes 57P (operator intervention), 40 (rollback) and 53 (resources) are known by the
+/// server's words; a server that speaks another language makes them internal errors, which loses only the
+/// hint to retry.
+fn is_interruption(error: &Diesel) -> bool {
+    const WORDS: [&str; 11] = [
+        "terminating connection",
+        "the database system is",
+        "deadlock detected",
+        "could not serialize",
+        "too many connections",
+        "remaining connection slots",
+        "canceling statement due to",
+        "connection closed",
+        "could not extend file",
+        "could not write",
+        "out of memory",
+    ];
+    match error {
+        Diesel::BrokenTransactionManager => true,
+        Diesel::DatabaseError(
+            DatabaseErrorKind::UnableToSendCommand
+            | DatabaseErrorKind::ClosedConnection
+            | DatabaseErrorKind::SerializationFailure
+            | DatabaseErrorKind::ReadOnlyTransaction,
+            _,
+        ) => true,
+        _ => says(error, &WORDS),
+    }
+}
+
+/// Whether the server's message begins with one of these.
+fn says(error: &Diesel, words: &[&str]) -> bool {
+    match error {
+        Diesel::DatabaseError(_, information) => {
+            let message = information.message();
+            words.iter().any(|word| message.starts_with(word))
+        }
+        _ => false,
+    }
+}
