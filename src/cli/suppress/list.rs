@@ -118,14 +118,17 @@ fn checked(listed: Listed) -> Result<Listed, Invalid> {
     if let Err(error @ crate::domain::InvalidEmail::SentTooLong(_)) = Email::parse(&listed.email) {
         return Err(Invalid::new(listed.line, &listed.email, error));
     }
-    match listed.evidence.as_ref().map(String::len) {
-        Some(bytes) if bytes > MAX_EVIDENCE_BYTES => Err(Invalid::new(
-            listed.line,
-            &listed.email,
-            format!("its evidence has {bytes} bytes, at most {MAX_EVIDENCE_BYTES} are taken"),
-        )),
-        _ => Ok(listed),
-    }
+    let evidence = listed.evidence.as_deref().unwrap_or_default();
+    let wrong = match evidence.len() {
+        bytes if bytes > MAX_EVIDENCE_BYTES => {
+            format!("its evidence has {bytes} bytes, at most {MAX_EVIDENCE_BYTES} are taken")
+        }
+        _ if evidence.contains('\0') => {
+            "its evidence holds the character U+0000, which cannot be stored".to_owned()
+        }
+        _ => return Ok(listed),
+    };
+    Err(Invalid::new(listed.line, &listed.email, wrong))
 }
 
 impl Columns {
@@ -284,6 +287,8 @@ mod tests {
         assert!(read(&long)[0].starts_with("1! the address has 410 bytes"));
         let evidence = format!("email,evidence\na@x.example,{}", "e".repeat(1_001));
         assert!(read(&evidence)[0].starts_with("2! its evidence has 1001 bytes"));
+        let unstorable = "email,evidence\na@x.example,a\0b\n";
+        assert!(read(unstorable)[0].starts_with("2! its evidence holds the character U+0000"));
     }
 
     /// As long as it likes, it is never held.

@@ -153,6 +153,8 @@ async fn what_is_no_regular_file_is_written_to_as_it_is() {
         let output = export(&app, &["--output", path(name).to_str().unwrap()]).await;
         assert!(output.status.success(), "{output:?}");
     }
+    let pipe = fs::symlink_metadata(path("pipe")).unwrap();
+    assert!(std::os::unix::fs::FileTypeExt::is_fifo(&pipe.file_type()));
     assert_eq!(reader.join().unwrap().lines().count(), 10);
     let written = fs::read_to_string(path("contacts")).unwrap();
     assert_eq!(written.lines().count(), 10);
