@@ -8,6 +8,7 @@
 //! | [`connect`] | one connection, acting as a role |
 //! | [`pool`] | many of them, handed out without a test query |
 //! | `point_reads` | a few of them, shared by all who read one row by its key |
+//! | `coalesce` | those who do so at the same time are answered by one statement |
 //! | [`migrate`] | versioned migrations and the function layer |
 //! | [`error`] | the one error of this floor, written for an operator at night |
 //!
@@ -18,6 +19,7 @@
 //! * A connection that was asked for with a role acts as that role, or is not handed out (law 5).
 //! * Two processes never run one data folder, and never migrate one database at the same time.
 
+mod coalesce;
 pub mod connect;
 pub mod embedded;
 pub mod error;
@@ -27,6 +29,7 @@ pub mod pool;
 mod tls;
 pub mod url;
 
+pub use coalesce::Coalescer;
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::Error;
 pub use point_reads::SharedConnection;

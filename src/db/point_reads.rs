@@ -5,7 +5,7 @@
 //! for answers (pipelining), and come back in their order.
 //!
 //! Guarantees:
-//! * Only single statements that find at most one row by a unique key belong here. Whatever takes longer has
+//! * Only single statements that find a few rows by a unique key belong here. Whatever takes longer has
 //!   the pool, and so cannot hold up a point read.
 //! * A read goes where the fewest others are on their way, and PostgreSQL ends one that takes longer than
 //!   [`LONGEST_READ`].
@@ -28,6 +28,9 @@ use super::{connect::connect_shared, error::Error, pool::PoolOptions};
 /// How long a point read may take. One that takes this long waits for a lock that only an administrator's
 /// statement takes.
 const LONGEST_READ: Duration = Duration::from_secs(5);
+/// A look-up by key has one good plan, which is kept, whatever statistics say of a table that was empty when it
+/// was made.
+const SETTINGS: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off";
 /// How much longer an answer may be on its way until its connection counts as dead: a network that swallows
 /// everything says nothing.
 const LONGEST_SILENCE: Duration = Duration::from_secs(7);
@@ -84,6 +87,11 @@ impl PointReads {
         }
     }
 
+    /// How many there are at the most.
+    pub(super) fn connections(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Runs a point read; again on another connection if the first was lost.
     ///
     /// # Errors
@@ -117,7 +125,7 @@ impl PointReads {
             let Some(shared) = slot.alive() else {
                 return slot.connect(&self.options).await;
             };
-            // Both counts hold one owner more than there are reads: the slot, and this loop.
+            // The same owners hold each for every read, and both are held by their slot and by this loop.
             if best
                 .as_ref()
                 .is_none_or(|best| Arc::strong_count(&shared) < Arc::strong_count(best))
@@ -144,7 +152,8 @@ impl Slot {
             if let Some(shared) = self.alive() {
                 return Ok(shared);
             }
-            let settings = format!("-c statement_timeout={}", LONGEST_READ.as_millis());
+            let timeout = LONGEST_READ.as_millis();
+            let settings = format!("-c statement_timeout={timeout} {SETTINGS}");
             let connection =
                 connect_shared(&options.url, options.role.as_deref(), &settings).await?;
             let shared = Arc::new(Shared {

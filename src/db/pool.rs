@@ -135,6 +135,11 @@ impl Pool {
         self.point_reads.run(read).await
     }
 
+    /// How many connections point reads share.
+    pub(super) fn point_read_connections(&self) -> usize {
+        self.point_reads.connections()
+    }
+
     /// Connections that are open, and those of them that nobody uses; for metrics.
     #[must_use]
     pub fn open_and_idle(&self) -> (u32, u32) {

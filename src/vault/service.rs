@@ -7,7 +7,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 
-use super::{contacts, promotion, suppressions};
+use super::{contacts, promotion, repository::contacts::PointReads, suppressions};
 use crate::{
     config::Limits,
     db::{Pool, PooledConnection},
@@ -20,7 +20,8 @@ const ANSWER_BUFFER: usize = 2;
 
 /// What the calls of the room share.
 pub(super) struct Shared {
-    pub(super) pool: Pool,
+    pool: Pool,
+    pub(super) point_reads: PointReads,
     pub(super) limits: Limits,
     pub(super) shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -53,6 +54,7 @@ impl Vault {
         tasks: TaskTracker,
     ) -> Self {
         Self(Arc::new(Shared {
+            point_reads: PointReads::start(&pool),
             pool,
             limits,
             shutdown,

@@ -26,9 +26,9 @@ pub(super) async fn get(
 ) -> Result<pb::GetContactResponse, Error> {
     let key = convert::key(request.key.as_ref()).map_err(|error| Error::invalid("key", error))?;
     let contact = shared
-        .pool
-        .point_read(|connection| repository::get_contact(connection, key.clone()))
-        .await??
+        .point_reads
+        .get(key.clone())
+        .await?
         .ok_or_else(|| convert::not_found(&key))?;
     Ok(pb::GetContactResponse {
         contact: Some(convert::contact(contact)),

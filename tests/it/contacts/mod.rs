@@ -5,6 +5,7 @@ mod export_command;
 mod exporting;
 mod filters;
 mod listing;
+mod point_reads;
 mod reading;
 mod scoring;
 mod updating;

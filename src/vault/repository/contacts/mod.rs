@@ -18,13 +18,13 @@ use crate::domain::{Score, Source};
 
 pub(in crate::vault) use export::{fetch_export, open_export};
 pub(in crate::vault) use list::{ContactOrder, PageKey, SortBy, list_contacts};
-pub(in crate::vault) use point::{ContactKey, find_contacts, get_contact};
+pub(in crate::vault) use point::{ContactKey, PointReads, find_contacts};
 pub(in crate::vault) use write::{
     Changes, NewScore, ScoreOutcome, WriteOutcome, delete_contact, score_contacts, update_contact,
 };
 
 /// A contact.
-#[derive(Debug, QueryableByName)]
+#[derive(Clone, Debug, QueryableByName)]
 pub(in crate::vault) struct Contact {
     #[diesel(sql_type = BigInt)]
     pub(in crate::vault) contact_id: i64,

@@ -1,4 +1,4 @@
-//! One contact, and many by their keys.
+//! Contacts by their keys: a few at once, and many.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,10 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use futures_util::TryStreamExt as _;
 
 use super::{Contact, columns};
-use crate::{db::SharedConnection, rpc::Error};
+use crate::{
+    db::{Coalescer, Pool, SharedConnection},
+    rpc::Error,
+};
 
 /// What names a contact.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,24 +30,29 @@ pub(in crate::vault) enum ContactKey {
 static SELECT: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM vault.contacts AS c", columns("c")));
 
-/// The statement of a point read. Not an `sql_query`, which is prepared anew for each call and so takes two
+/// The statement of point reads. Not an `sql_query`, which is prepared anew for each call and so takes two
 /// round trips: this one stays prepared on its connection.
 #[derive(Debug)]
-struct PointRead(ContactKey);
+enum PointRead {
+    ByIds(Vec<i64>),
+    ByEmails(Vec<String>),
+}
 
 impl QueryFragment<Pg> for PointRead {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(&SELECT);
-        match &self.0 {
-            ContactKey::Id(contact_id) => {
-                out.push_sql(" WHERE c.contact_id = ");
-                out.push_bind_param::<BigInt, _>(contact_id)
+        match self {
+            Self::ByIds(contact_ids) => {
+                out.push_sql(" WHERE c.contact_id = ANY (");
+                out.push_bind_param::<Array<BigInt>, _>(contact_ids)?;
             }
-            ContactKey::Email(email) => {
-                out.push_sql(" WHERE c.email = ");
-                out.push_bind_param::<Text, _>(email)
+            Self::ByEmails(emails) => {
+                out.push_sql(" WHERE c.email = ANY (");
+                out.push_bind_param::<Array<Text>, _>(emails)?;
             }
         }
+        out.push_sql(")");
+        Ok(())
     }
 }
 
@@ -58,13 +66,40 @@ impl Query for PointRead {
     type SqlType = Untyped;
 }
 
-/// One contact.
-pub(in crate::vault) async fn get_contact(
-    connection: SharedConnection,
-    key: ContactKey,
-) -> QueryResult<Option<Contact>> {
-    let contacts: Vec<Contact> = PointRead(key).load(&mut &*connection).await?;
-    Ok(contacts.into_iter().next())
+/// Reads contacts one by one, for many callers.
+pub(in crate::vault) struct PointReads {
+    by_id: Coalescer<i64, Contact>,
+    by_email: Coalescer<String, Contact>,
+}
+
+impl PointReads {
+    /// Over a pool; needs a runtime, since its workers wait in tasks of their own.
+    pub(in crate::vault) fn start(pool: &Pool) -> Self {
+        Self {
+            by_id: Coalescer::start(
+                pool,
+                |connection, ids| load(connection, PointRead::ByIds(ids)),
+                |contact| &contact.contact_id,
+            ),
+            by_email: Coalescer::start(
+                pool,
+                |connection, emails| load(connection, PointRead::ByEmails(emails)),
+                |contact| &contact.email,
+            ),
+        }
+    }
+
+    /// One contact.
+    pub(in crate::vault) async fn get(&self, key: ContactKey) -> Result<Option<Contact>, Error> {
+        Ok(match key {
+            ContactKey::Id(contact_id) => self.by_id.get(contact_id).await,
+            ContactKey::Email(email) => self.by_email.get(email).await,
+        }??)
+    }
+}
+
+async fn load(connection: SharedConnection, read: PointRead) -> QueryResult<Vec<Contact>> {
+    read.load(&mut &*connection).await
 }
 
 /// The contacts that have one of these keys, in no order. Ends with an error as soon as they have more than
