@@ -23,7 +23,7 @@ use std::{
 use diesel::result::{DatabaseErrorKind, Error as QueryError, QueryResult};
 use diesel_async::AsyncPgConnection;
 
-use super::{connect::connect_shared, error::Error, pool::PoolOptions};
+use super::{connect::connect_with, error::Error, pool::PoolOptions};
 
 /// How long a point read may take. One that takes this long waits for a lock that only an administrator's
 /// statement takes.
@@ -154,8 +154,7 @@ impl Slot {
             }
             let timeout = LONGEST_READ.as_millis();
             let settings = format!("-c statement_timeout={timeout} {SETTINGS}");
-            let connection =
-                connect_shared(&options.url, options.role.as_deref(), &settings).await?;
+            let connection = connect_with(&options.url, options.role.as_deref(), &settings).await?;
             let shared = Arc::new(Shared {
                 connection,
                 dead: AtomicBool::new(false),

@@ -54,7 +54,7 @@ impl Vault {
         tasks: TaskTracker,
     ) -> Self {
         Self(Arc::new(Shared {
-            point_reads: PointReads::start(&pool),
+            point_reads: PointReads::new(&pool),
             pool,
             limits,
             shutdown,

@@ -73,15 +73,15 @@ pub(in crate::vault) struct PointReads {
 }
 
 impl PointReads {
-    /// Over a pool; needs a runtime, since its workers wait in tasks of their own.
-    pub(in crate::vault) fn start(pool: &Pool) -> Self {
+    /// Over a pool.
+    pub(in crate::vault) fn new(pool: &Pool) -> Self {
         Self {
-            by_id: Coalescer::start(
+            by_id: Coalescer::new(
                 pool,
                 |connection, ids| load(connection, PointRead::ByIds(ids)),
                 |contact| &contact.contact_id,
             ),
-            by_email: Coalescer::start(
+            by_email: Coalescer::new(
                 pool,
                 |connection, emails| load(connection, PointRead::ByEmails(emails)),
                 |contact| &contact.email,
