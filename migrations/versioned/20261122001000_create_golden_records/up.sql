@@ -72,15 +72,15 @@ CREATE TABLE company.slot_heads (
     slot_id      uuid  NOT NULL,
     content_hash bytea NOT NULL,
     CONSTRAINT slot_heads_pkey PRIMARY KEY (domain, source),
-    CONSTRAINT slot_heads_slot_id_fkey FOREIGN KEY (slot_id) REFERENCES company.slot (id)
-        DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT slot_heads_slot_id_fkey FOREIGN KEY (slot_id) REFERENCES company.slot (id) ON DELETE CASCADE,
     CONSTRAINT slot_heads_content_hash_check CHECK (octet_length(content_hash) = 32)
 );
 
 -- For the foreign key: whoever deletes a slot would read all heads without it.
 CREATE INDEX idx_company_slot_heads_slot_id ON company.slot_heads (slot_id);
 
-COMMENT ON TABLE company.slot_heads IS 'The newest slot of each domain and source: slots are recognised by content';
+COMMENT ON TABLE company.slot_heads IS
+    'The newest slot of each domain and source: slots are recognised by content';
 COMMENT ON COLUMN company.slot_heads.domain IS 'The normalized domain';
 COMMENT ON COLUMN company.slot_heads.source IS 'Data source';
 COMMENT ON COLUMN company.slot_heads.slot_id IS 'Their newest slot';
@@ -178,15 +178,15 @@ CREATE TABLE people.slot_heads (
     slot_id      uuid  NOT NULL,
     content_hash bytea NOT NULL,
     CONSTRAINT slot_heads_pkey PRIMARY KEY (email, source),
-    CONSTRAINT slot_heads_slot_id_fkey FOREIGN KEY (slot_id) REFERENCES people.slot (id)
-        DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT slot_heads_slot_id_fkey FOREIGN KEY (slot_id) REFERENCES people.slot (id) ON DELETE CASCADE,
     CONSTRAINT slot_heads_content_hash_check CHECK (octet_length(content_hash) = 32)
 );
 
 -- For the foreign key: whoever deletes a slot would read all heads without it.
 CREATE INDEX idx_people_slot_heads_slot_id ON people.slot_heads (slot_id);
 
-COMMENT ON TABLE people.slot_heads IS 'The newest slot of each email and source: slots are recognised by content';
+COMMENT ON TABLE people.slot_heads IS
+    'The newest slot of each email and source: slots are recognised by content';
 COMMENT ON COLUMN people.slot_heads.email IS 'The normalized email';
 COMMENT ON COLUMN people.slot_heads.source IS 'Data source';
 COMMENT ON COLUMN people.slot_heads.slot_id IS 'Their newest slot';
