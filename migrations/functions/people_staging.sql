@@ -1,0 +1,378 @@
+-- Staging: rows and contacts become slots, recognised by content.
+--
+-- A row makes a slot when its content differs from the newest slot of its email and source. The row of
+-- people.slot_heads says which that is, and is where stagings of one email and source queue up.
+
+-- Puts rows into slots and moves the heads. Rows come ranked: of one email and source the first has rank 1, and
+-- each that differs from the one before it the next rank; callers leave out what is equal to the one before it.
+-- So only those of rank 1 can be known already. Returns the slot of each: where it is not the id that came with
+-- the row, the content was known.
+CREATE FUNCTION people.f_put_slots(
+    p_slot_ids uuid[], p_emails text[], p_sources text[], p_rows jsonb[], p_hashes bytea[], p_ranks integer[],
+    p_batch_id text, p_offsets bigint[], p_contact_ids bigint[], p_actor text)
+RETURNS uuid[]
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET work_mem = '64MB'
+SET enable_nestloop = off
+SET jit = off
+AS $$
+DECLARE
+    v_slots uuid[];
+BEGIN
+    -- Heads sorted, so that two stagings that share some queue up instead of deadlocking; also a head that stays
+    -- is locked. Slots in the order of the rows, which their numbers follow.
+    WITH sent AS MATERIALIZED (
+        SELECT s.*
+        FROM unnest(p_slot_ids, p_emails, p_sources, p_rows, p_hashes, p_ranks, p_offsets, p_contact_ids)
+            WITH ORDINALITY AS s (id, email, source, raw_data, hash, rank, row_offset, contact_id, nth)
+    ), heads AS (
+        INSERT INTO people.slot_heads AS head (email, source, slot_id, content_hash)
+        SELECT s.email, s.source, s.id, s.hash FROM sent AS s WHERE s.rank = 1 ORDER BY s.email, s.source
+        ON CONFLICT (email, source) DO UPDATE
+        SET slot_id = excluded.slot_id, content_hash = excluded.content_hash
+        WHERE head.content_hash <> excluded.content_hash
+        RETURNING head.slot_id
+    )
+    INSERT INTO people.slot (id, email, raw_data, created_at, source, batch_id, row_offset, contact_id, staged_by)
+    SELECT s.id, s.email, s.raw_data, clock_timestamp(), s.source, p_batch_id, s.row_offset, s.contact_id, p_actor
+    FROM sent AS s
+    WHERE s.rank > 1 OR s.id IN (SELECT h.slot_id FROM heads AS h)
+    ORDER BY s.nth;
+
+    SELECT array_agg(CASE WHEN s.rank > 1 THEN s.id ELSE head.slot_id END ORDER BY s.nth) INTO STRICT v_slots
+    FROM unnest(p_slot_ids, p_emails, p_sources, p_ranks) WITH ORDINALITY AS s (id, email, source, rank, nth)
+    JOIN people.slot_heads AS head ON head.email = s.email AND head.source = s.source;
+
+    -- Of several contents of one email the last is the newest.
+    IF EXISTS (SELECT FROM unnest(p_ranks) AS r (rank) WHERE r.rank > 1) THEN
+        UPDATE people.slot_heads AS head
+        SET slot_id = l.id, content_hash = l.hash
+        FROM (
+            SELECT DISTINCT ON (s.email, s.source) s.*
+            FROM unnest(p_slot_ids, p_emails, p_sources, p_hashes, p_ranks) AS s (id, email, source, hash, rank)
+            WHERE s.rank > 1
+            ORDER BY s.email, s.source, s.rank DESC
+        ) AS l
+        WHERE head.email = l.email AND head.source = l.source;
+    END IF;
+    RETURN coalesce(v_slots, '{}');
+END
+$$;
+
+COMMENT ON FUNCTION people.f_put_slots(uuid[], text[], text[], jsonb[], bytea[], integer[], text, bigint[],
+                                       bigint[], text) IS
+    'Puts ranked rows into slots where their content is new; returns the slot of each';
+
+-- Stages rows: into slots, or among the rejected rows, with their fates in lane -3 of their batch. Positions
+-- count from 0. Rows at offsets that the lane holds already were staged before: they change nothing, `replayed`
+-- says how many of the first ones they are, and their fates and slots are those of then.
+CREATE FUNCTION people.f_stage_slots(
+    p_batch_id           text,
+    p_source             text,
+    p_first_offset       bigint,
+    p_positions          integer[],
+    p_emails             text[],
+    p_rows               jsonb[],
+    p_rejected_positions integer[],
+    p_reasons            text[],
+    p_pointers           text[],
+    p_details            text[],
+    p_originals          bytea[],
+    p_original_sizes     bigint[],
+    p_actor              text,
+    OUT outcome      text,
+    OUT field        text,
+    OUT stored       text,
+    OUT first_offset bigint,
+    OUT next_offset  bigint,
+    OUT replayed     integer,
+    OUT fates        bytea,
+    OUT slot_ids     uuid[])
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET work_mem = '64MB'
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_row_count integer := cardinality(p_positions) + cardinality(p_rejected_positions);
+    v_lane      intake.batch_lanes;
+    v_new       record;
+    v_tally     record;
+BEGIN
+    SELECT o.outcome, o.field, o.stored INTO STRICT outcome, field, stored
+    FROM intake.f_open_lane(p_batch_id, p_source, -3, NULL, NULL, NULL, p_actor) AS o;
+    IF outcome <> 'opened' THEN
+        RETURN;
+    END IF;
+    SELECT * INTO STRICT v_lane FROM intake.batch_lanes
+    WHERE batch_id = p_batch_id AND lane = -3
+    FOR UPDATE;
+    next_offset := v_lane.next_offset;
+    first_offset := coalesce(p_first_offset, next_offset);
+    IF first_offset > next_offset THEN
+        outcome := 'offset_mismatch';
+        RETURN;
+    END IF;
+    outcome := 'stored';
+    replayed := least(next_offset - first_offset, v_row_count);
+    fates := people.f_staged_fates(p_batch_id, first_offset, replayed);
+    slot_ids := people.f_staged_slots(p_batch_id, p_source, first_offset, replayed, p_positions, p_emails);
+    IF replayed = v_row_count THEN
+        RETURN;
+    END IF;
+
+    SELECT convert_to(string_agg(r.fate, '' ORDER BY r.position), 'UTF8') AS fates,
+           array_agg(r.slot_id ORDER BY r.position) AS slot_ids
+    INTO STRICT v_new
+    FROM (SELECT n.position, n.fate, n.slot_id
+          FROM people.f_stage_new(p_batch_id, p_source, first_offset, replayed, p_positions, p_emails, p_rows,
+                                  p_actor) AS n
+          UNION ALL
+          SELECT p.position, 'r', NULL
+          FROM unnest(p_rejected_positions) AS p (position)
+          WHERE p.position >= replayed) AS r;
+    fates := fates || v_new.fates;
+    slot_ids := slot_ids || v_new.slot_ids;
+
+    INSERT INTO intake.rejected_rows
+        (batch_id, lane, row_offset, reason, pointer, detail, original, original_size, created_at)
+    SELECT p_batch_id, -3, first_offset + r.position, r.reason, r.pointer, r.detail, r.original,
+           r.original_size, clock_timestamp()
+    FROM unnest(p_rejected_positions, p_reasons, p_pointers, p_details, p_originals, p_original_sizes)
+        AS r (position, reason, pointer, detail, original, original_size)
+    WHERE r.position >= replayed
+    ORDER BY r.position;
+
+    INSERT INTO intake.batch_chunks (batch_id, lane, first_offset, row_count, fates)
+    VALUES (p_batch_id, -3, next_offset, v_row_count - replayed, v_new.fates);
+
+    SELECT count(*) FILTER (WHERE f.fate = 'a') AS staged, count(*) FILTER (WHERE f.fate = 'd') AS unchanged,
+           count(*) FILTER (WHERE f.fate = 'r') AS rejected
+    INTO STRICT v_tally
+    FROM string_to_table(convert_from(v_new.fates, 'UTF8'), NULL) AS f (fate);
+    UPDATE intake.batch_lanes AS l
+    SET next_offset = l.next_offset + v_row_count - replayed, accepted = l.accepted + v_tally.staged,
+        duplicate = l.duplicate + v_tally.unchanged, rejected = l.rejected + v_tally.rejected
+    WHERE l.batch_id = p_batch_id AND l.lane = -3;
+    PERFORM intake.f_audit_batch('batch_processed', p_batch_id, -3, v_tally.staged, v_tally.unchanged,
+                                 v_tally.rejected, p_actor);
+    next_offset := first_offset + v_row_count;
+END
+$$;
+
+COMMENT ON FUNCTION people.f_stage_slots(text, text, bigint, integer[], text[], jsonb[], integer[], text[],
+                                         text[], text[], bytea[], bigint[], text) IS
+    'Stages rows of one batch and source into slots, recognised by content, or keeps them as rejected';
+
+-- The fates of rows that the lane holds.
+CREATE FUNCTION people.f_staged_fates(p_batch_id text, p_first_offset bigint, p_row_count integer)
+RETURNS bytea
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(
+        string_agg(substring(c.fates FROM greatest(p_first_offset - c.first_offset, 0)::integer + 1
+                             FOR (least(c.first_offset + c.row_count, p_first_offset + p_row_count)
+                                  - greatest(c.first_offset, p_first_offset))::integer),
+                   '' ORDER BY c.first_offset),
+        '')
+    FROM intake.batch_chunks AS c
+    WHERE c.batch_id = p_batch_id AND c.lane = -3 AND c.first_offset < p_first_offset + p_row_count
+      AND c.first_offset >= coalesce(
+          (SELECT max(b.first_offset) FROM intake.batch_chunks AS b
+           WHERE b.batch_id = p_batch_id AND b.lane = -3 AND b.first_offset <= p_first_offset), 0)
+      AND p_row_count > 0
+$$;
+
+COMMENT ON FUNCTION people.f_staged_fates(text, bigint, integer) IS 'The fates of rows that were staged before';
+
+-- The slots of rows that the lane holds: the row's own, or where it made none the newest of its email and
+-- source. NULL for a row that was rejected.
+CREATE FUNCTION people.f_staged_slots(
+    p_batch_id text, p_source text, p_first_offset bigint, p_row_count integer, p_positions integer[],
+    p_emails text[])
+RETURNS uuid[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(array_agg(coalesce(s.id, head.slot_id) ORDER BY n.position), '{}')
+    FROM generate_series(0, p_row_count - 1) AS n (position)
+    LEFT JOIN people.slot AS s ON s.batch_id = p_batch_id AND s.row_offset = p_first_offset + n.position
+    LEFT JOIN intake.rejected_rows AS r
+        ON r.batch_id = p_batch_id AND r.lane = -3 AND r.row_offset = p_first_offset + n.position
+    LEFT JOIN unnest(p_positions, p_emails) AS e (position, email) ON e.position = n.position
+    LEFT JOIN people.slot_heads AS head
+        ON head.email = e.email AND head.source = p_source AND r.rejected_id IS NULL
+$$;
+
+COMMENT ON FUNCTION people.f_staged_slots(text, text, bigint, integer, integer[], text[]) IS
+    'The slots of rows that were staged before';
+
+-- Puts good rows from a position on into slots: the fate and the slot of each.
+CREATE FUNCTION people.f_stage_new(
+    p_batch_id text, p_source text, p_first_offset bigint, p_from integer, p_positions integer[],
+    p_emails text[], p_rows jsonb[], p_actor text)
+RETURNS TABLE ("position" integer, fate text, slot_id uuid)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET work_mem = '64MB'
+SET enable_nestloop = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_sent record;
+    v_new  record;
+BEGIN
+    -- The rank counts the contents of one email in this call; a row that repeats the one before it has its rank.
+    WITH sent AS (
+        SELECT s.position, s.email, s.raw_data, sha256(convert_to(s.raw_data::text, 'UTF8')) AS hash
+        FROM unnest(p_positions, p_emails, p_rows) AS s (position, email, raw_data)
+        WHERE s.position >= p_from
+        OFFSET 0
+    ), compared AS (
+        SELECT *, hash IS DISTINCT FROM lag(hash) OVER (PARTITION BY email ORDER BY position) AS differs
+        FROM sent
+    ), ranked AS (
+        SELECT *, count(*) FILTER (WHERE differs) OVER (PARTITION BY email ORDER BY position)::integer AS rank
+        FROM compared
+    )
+    SELECT array_agg(position ORDER BY position) AS positions, array_agg(email ORDER BY position) AS emails,
+           array_agg(rank ORDER BY position) AS ranks, array_agg(differs ORDER BY position) AS differ,
+           array_agg(raw_data ORDER BY position) AS rows, array_agg(hash ORDER BY position) AS hashes
+    INTO STRICT v_sent
+    FROM ranked;
+
+    SELECT array_agg(gen_random_uuid() ORDER BY s.position) AS ids, array_agg(s.email ORDER BY s.position) AS emails,
+           array_agg(p_source ORDER BY s.position) AS sources, array_agg(s.raw_data ORDER BY s.position) AS rows,
+           array_agg(s.hash ORDER BY s.position) AS hashes, array_agg(s.rank ORDER BY s.position) AS ranks,
+           array_agg(p_first_offset + s.position ORDER BY s.position) AS offsets
+    INTO STRICT v_new
+    FROM unnest(v_sent.positions, v_sent.emails, v_sent.ranks, v_sent.differ, v_sent.rows, v_sent.hashes)
+        AS s (position, email, rank, differs, raw_data, hash)
+    WHERE s.differs;
+
+    RETURN QUERY
+    SELECT s.position, CASE WHEN s.differs AND n.id = n.slot_id THEN 'a' ELSE 'd' END, n.slot_id
+    FROM unnest(v_sent.positions, v_sent.emails, v_sent.ranks, v_sent.differ) AS s (position, email, rank, differs)
+    JOIN unnest(v_new.ids, v_new.emails, v_new.ranks,
+                people.f_put_slots(v_new.ids, v_new.emails, v_new.sources, v_new.rows, v_new.hashes, v_new.ranks,
+                                   p_batch_id, v_new.offsets, NULL, p_actor))
+        AS n (id, email, rank, slot_id) ON n.email = s.email AND n.rank = s.rank;
+END
+$$;
+
+COMMENT ON FUNCTION people.f_stage_new(text, text, bigint, integer, integer[], text[], jsonb[], text) IS
+    'Puts rows of one batch and source into slots; the fate and the slot of each';
+
+-- The row that a contact makes. What it says of its own stands over its custom fields.
+CREATE FUNCTION people.f_contact_row(p_contact vault.contacts)
+RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN p_contact.custom_fields || jsonb_strip_nulls(jsonb_build_object(
+    'email', p_contact.email, 'name', p_contact.name, 'phone', p_contact.phone,
+    'company', p_contact.company, 'title', p_contact.title));
+
+COMMENT ON FUNCTION people.f_contact_row(vault.contacts) IS 'The row of a slot that a contact makes';
+
+-- Of the next contacts after one, in order, those that are new or changed since they were staged; of all, or of
+-- p_ids. last_contact_id says how far was looked: NULL at the end.
+CREATE FUNCTION people.f_changed_contacts(
+    p_ids bigint[], p_after bigint, p_most integer, OUT last_contact_id bigint, OUT contact_ids bigint[])
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET jit = off
+AS $$
+DECLARE
+    v_ids bigint[];
+BEGIN
+    IF p_ids IS NULL THEN
+        v_ids := ARRAY(SELECT c.contact_id FROM vault.contacts AS c WHERE c.contact_id > p_after
+                       ORDER BY c.contact_id LIMIT p_most);
+    ELSE
+        v_ids := ARRAY(SELECT i.id FROM unnest(p_ids) AS i (id) WHERE i.id > p_after ORDER BY i.id LIMIT p_most);
+    END IF;
+    last_contact_id := v_ids[cardinality(v_ids)];
+    contact_ids := ARRAY(
+        SELECT c.contact_id
+        FROM vault.contacts AS c
+        LEFT JOIN people.staged_contacts AS s ON s.contact_id = c.contact_id
+        WHERE c.contact_id = ANY (v_ids) AND c.status <> 'inactive'
+          AND s.contact_updated_at IS DISTINCT FROM c.updated_at
+        ORDER BY c.contact_id);
+END
+$$;
+
+COMMENT ON FUNCTION people.f_changed_contacts(bigint[], bigint, integer) IS
+    'Of the next contacts after one those that are new or changed since they were staged';
+
+-- Stages contacts that are new or changed. Their rows in staged_contacts are where callers at once queue up: who
+-- comes later finds the versions that the first one staged, and nothing to do.
+CREATE FUNCTION people.f_stage_contacts(
+    p_contact_ids bigint[], p_actor text, OUT staged bigint, OUT unchanged bigint)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET work_mem = '64MB'
+SET jit = off
+AS $$
+DECLARE
+    v_changed record;
+BEGIN
+    INSERT INTO people.staged_contacts (contact_id, contact_updated_at)
+    SELECT i.id, '-infinity' FROM unnest(p_contact_ids) AS i (id) ORDER BY i.id
+    ON CONFLICT (contact_id) DO NOTHING;
+    PERFORM 1 FROM people.staged_contacts AS s WHERE s.contact_id = ANY (p_contact_ids)
+    ORDER BY s.contact_id
+    FOR UPDATE;
+
+    -- Read after the lock: the version goes with the content that it is of.
+    WITH read AS (
+        SELECT c.contact_id, c.email, c.source, c.updated_at, people.f_contact_row(c) AS raw_data
+        FROM people.staged_contacts AS s
+        JOIN vault.contacts AS c ON c.contact_id = s.contact_id
+        WHERE s.contact_id = ANY (p_contact_ids) AND c.status <> 'inactive'
+          AND s.contact_updated_at <> c.updated_at
+        OFFSET 0
+    ), hashed AS (
+        SELECT *, sha256(convert_to(raw_data::text, 'UTF8')) AS hash FROM read OFFSET 0
+    ), remembered AS (
+        UPDATE people.staged_contacts AS s
+        SET contact_updated_at = h.updated_at, content_hash = h.hash
+        FROM hashed AS h
+        JOIN people.staged_contacts AS before ON before.contact_id = h.contact_id
+        WHERE s.contact_id = h.contact_id
+        RETURNING h.contact_id, h.email, h.source, h.raw_data, h.hash,
+                  before.content_hash IS DISTINCT FROM h.hash AS differs
+    )
+    SELECT count(*) AS looked_at,
+           array_agg(gen_random_uuid() ORDER BY contact_id) FILTER (WHERE differs) AS ids,
+           array_agg(contact_id ORDER BY contact_id) FILTER (WHERE differs) AS contact_ids,
+           array_agg(email ORDER BY contact_id) FILTER (WHERE differs) AS emails,
+           array_agg(source ORDER BY contact_id) FILTER (WHERE differs) AS sources,
+           array_agg(raw_data ORDER BY contact_id) FILTER (WHERE differs) AS rows,
+           array_agg(hash ORDER BY contact_id) FILTER (WHERE differs) AS hashes,
+           array_agg(1 ORDER BY contact_id) FILTER (WHERE differs) AS ranks
+    INTO STRICT v_changed
+    FROM remembered;
+
+    SELECT count(*) FILTER (WHERE n.id = n.slot_id) INTO STRICT staged
+    FROM unnest(v_changed.ids,
+                people.f_put_slots(v_changed.ids, v_changed.emails, v_changed.sources, v_changed.rows,
+                                   v_changed.hashes, v_changed.ranks, NULL, NULL, v_changed.contact_ids, p_actor))
+        AS n (id, slot_id);
+    unchanged := v_changed.looked_at - staged;
+    -- Of contacts that are gone, or deleted, nothing is remembered.
+    DELETE FROM people.staged_contacts AS s
+    WHERE s.contact_id = ANY (p_contact_ids) AND s.contact_updated_at = '-infinity';
+END
+$$;
+
+COMMENT ON FUNCTION people.f_stage_contacts(bigint[], text) IS
+    'Stages those of some contacts that are new or changed since they were staged';
+
+GRANT EXECUTE ON FUNCTION people.f_stage_slots, people.f_changed_contacts, people.f_stage_contacts
+    TO leadvault_app;
