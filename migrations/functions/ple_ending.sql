@@ -24,6 +24,8 @@ RETURNS TABLE (outcome text, entry ple.enrichment_queue, person people.master)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_held boolean;
 BEGIN
     -- A first look without a lock: who comes too late must hold up neither the person nor the entry.
     SELECT q.* INTO entry FROM ple.enrichment_queue AS q WHERE q.person_id = p_person_id;
@@ -31,6 +33,7 @@ BEGIN
         RETURN;
     END IF;
     IF ple.f_standing(entry, p_token) = 'held' THEN
+        v_held := people.f_hold_company(p_changes);
         PERFORM 1 FROM people.master AS p WHERE p.id = p_person_id FOR NO KEY UPDATE;
         SELECT q.* INTO STRICT entry
         FROM ple.enrichment_queue AS q
@@ -40,11 +43,7 @@ BEGIN
 
     outcome := CASE ple.f_standing(entry, p_token)
         WHEN 'completed' THEN 'completed'
-        WHEN 'held' THEN CASE
-            WHEN p_changes ->> 'company_id' <> '' AND NOT EXISTS (
-                SELECT FROM company.master AS c WHERE c.id = (p_changes ->> 'company_id')::uuid)
-                THEN 'no_company'
-            ELSE 'held' END
+        WHEN 'held' THEN CASE WHEN v_held THEN 'held' ELSE 'no_company' END
         ELSE 'lost' END;
     IF outcome = 'held' THEN
         IF p_changes IS NOT NULL THEN

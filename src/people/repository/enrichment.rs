@@ -370,3 +370,11 @@ pub(in crate::people) async fn sweep(
         .get_result(connection)
         .await?)
 }
+
+impl std::ops::AddAssign for Swept {
+    fn add_assign(&mut self, other: Self) {
+        self.purged += other.purged;
+        self.enqueued += other.enqueued;
+        self.returned += other.returned;
+    }
+}
