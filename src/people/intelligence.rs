@@ -7,13 +7,14 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    convert,
+    person,
     repository::intelligence::{self as repository, Intelligence, NewIntelligence},
-    service::Shared,
 };
 use crate::{
+    config::EnrichmentSettings,
     domain::row::{RowLimits, validate_object},
     proto::people::v1 as pb,
+    room::Room,
     rpc::{Error, from_timestamp, to_timestamp},
 };
 
@@ -48,34 +49,35 @@ pub(super) const FIELDS: Fields = Fields {
     fetch_time: "intelligence.fetch_time",
 };
 
-pub(super) async fn put(
-    shared: &Shared,
+pub(super) async fn put_intelligence(
+    room: &Room,
+    settings: &EnrichmentSettings,
     request: pb::PutIntelligenceRequest,
 ) -> Result<pb::PutIntelligenceResponse, Error> {
     let sent = request
         .intelligence
         .ok_or_else(|| Error::invalid(FIELDS.whole, "is missing"))?;
-    let person_id = convert::uuid(FIELDS.person_id, &sent.person_id)?;
-    let new = parse(sent, shared.limits.max_depth)?;
-    let ttl = shared.enrichment.intelligence_ttl;
-    let mut connection = shared.connection().await?;
-    let put = shared
+    let person_id = person::uuid(FIELDS.person_id, &sent.person_id)?;
+    let new = parse(sent, room.limits.max_depth)?;
+    let ttl = settings.intelligence_ttl;
+    let mut connection = room.connection().await?;
+    let put = room
         .uncut(async move { repository::put(&mut connection, person_id, &new, ttl).await })
         .await?
-        .ok_or_else(|| convert::not_found(person_id))?;
+        .ok_or_else(|| person::not_found(person_id))?;
     Ok(pb::PutIntelligenceResponse {
         stored: put.outcome != "older",
         intelligence: Some(intelligence(put.intelligence)),
     })
 }
 
-pub(super) async fn get(
-    shared: &Shared,
+pub(super) async fn get_intelligence(
+    room: &Room,
     request: pb::GetIntelligenceRequest,
 ) -> Result<pb::GetIntelligenceResponse, Error> {
-    let key = convert::key("key", request.key.as_ref())?;
-    let mut connection = shared.connection().await?;
-    let person_id = convert::person_id(&mut connection, &key).await?;
+    let key = person::key("key", request.key.as_ref())?;
+    let mut connection = room.connection().await?;
+    let person_id = person::id_of(&mut connection, &key).await?;
     let known = repository::get(&mut connection, person_id)
         .await?
         .ok_or_else(|| Error::NotFound {
@@ -84,8 +86,8 @@ pub(super) async fn get(
         })?;
     if known.stale {
         return Err(Error::IntelligenceStale {
-            person_id,
-            stale_at: known.intelligence.stale_at,
+            person_id: person_id.to_string(),
+            stale_at: known.intelligence.stale_at.to_rfc3339(),
         });
     }
     Ok(pb::GetIntelligenceResponse {
@@ -140,7 +142,7 @@ fn skills(sent: Vec<String>) -> Result<Vec<String>, Error> {
         return Err(Error::invalid(FIELDS.skills, description));
     }
     for skill in &sent {
-        convert::check_text(FIELDS.skills, skill, MAX_SKILL_BYTES)?;
+        person::check_text(FIELDS.skills, skill, MAX_SKILL_BYTES)?;
         if skill.trim().is_empty() {
             return Err(Error::invalid(FIELDS.skills, "a skill must not be blank"));
         }
@@ -205,7 +207,7 @@ fn intelligence(known: Intelligence) -> pb::Intelligence {
 /// Refuses intelligence of somebody else than the person in question; its id may be left out.
 pub(super) fn check_owner(sent: &pb::Intelligence, person_id: Uuid) -> Result<(), Error> {
     if !sent.person_id.is_empty()
-        && convert::uuid(FIELDS.person_id, &sent.person_id)? != person_id
+        && person::uuid(FIELDS.person_id, &sent.person_id)? != person_id
     {
         return Err(Error::invalid(
             FIELDS.person_id,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     intelligence::{NewIntelligence, millis},
-    people::{Person, columns as person_columns},
+    person::{Person, columns as person_columns},
 };
 use crate::{
     domain::Actor,
@@ -172,7 +172,7 @@ pub(in crate::people) struct Completed {
     pub(in crate::people) entry: Entry,
     /// As it is now.
     #[diesel(embed)]
-    pub(in crate::people) person: NamedPerson,
+    pub(in crate::people) person: Person,
 }
 
 /// Completes a lease; `None` where the person is not on the queue.
