@@ -103,7 +103,7 @@ pub(super) fn parse(sent: pb::Intelligence, max_depth: usize) -> Result<NewIntel
         &sent.experience_json,
         &sent.education_json,
     ];
-    let bytes = texts.into_iter().chain(&skills).map(String::len).sum();
+    let bytes: usize = texts.into_iter().chain(&skills).map(String::len).sum();
     if bytes > MAX_BYTES {
         return Err(Error::invalid(
             FIELDS.whole,
