@@ -212,6 +212,8 @@ fn seconds_of_a_day(text: &str) -> Result<Duration, String> {
 fn seconds_up_to(text: &str, most: u64) -> Result<Duration, String> {
     seconds(text)
         .ok()
-        .filter(|duration| (Duration::from_millis(1)..=Duration::from_secs(most)).contains(duration))
+        .filter(|duration| {
+            (Duration::from_millis(1)..=Duration::from_secs(most)).contains(duration)
+        })
         .ok_or_else(|| format!("must be a number of seconds from 0.001 to {most}"))
 }

@@ -206,9 +206,7 @@ fn intelligence(known: Intelligence) -> pb::Intelligence {
 
 /// Refuses intelligence of somebody else than the person in question; its id may be left out.
 pub(super) fn check_owner(sent: &pb::Intelligence, person_id: Uuid) -> Result<(), Error> {
-    if !sent.person_id.is_empty()
-        && person::uuid(FIELDS.person_id, &sent.person_id)? != person_id
-    {
+    if !sent.person_id.is_empty() && person::uuid(FIELDS.person_id, &sent.person_id)? != person_id {
         return Err(Error::invalid(
             FIELDS.person_id,
             "is another person than person_id; leave it out",

@@ -70,7 +70,11 @@ pub(super) async fn id_of(
         ids => Err(Error::AmbiguousKey {
             resource: "person",
             key: text,
-            ids: ids.iter().map(Uuid::to_string).collect::<Vec<_>>().join(","),
+            ids: ids
+                .iter()
+                .map(Uuid::to_string)
+                .collect::<Vec<_>>()
+                .join(","),
         }),
     }
 }

@@ -127,7 +127,8 @@ impl PeopleService for People {
         request: Request<pb::PutIntelligenceRequest>,
     ) -> Result<Response<pb::PutIntelligenceResponse>, Status> {
         Ok(Response::new(
-            intelligence::put_intelligence(&self.room, &self.enrichment, request.into_inner()).await?,
+            intelligence::put_intelligence(&self.room, &self.enrichment, request.into_inner())
+                .await?,
         ))
     }
 
@@ -146,7 +147,13 @@ impl PeopleService for People {
     ) -> Result<Response<pb::EnqueueEnrichmentResponse>, Status> {
         let actor = actor(&request);
         Ok(Response::new(
-            enrichment::enqueue_enrichment(&self.room, &self.enrichment, request.into_inner(), actor).await?,
+            enrichment::enqueue_enrichment(
+                &self.room,
+                &self.enrichment,
+                request.into_inner(),
+                actor,
+            )
+            .await?,
         ))
     }
 
@@ -156,7 +163,8 @@ impl PeopleService for People {
     ) -> Result<Response<pb::LeaseEnrichmentResponse>, Status> {
         let actor = actor(&request);
         Ok(Response::new(
-            enrichment::lease_enrichment(&self.room, &self.enrichment, request.into_inner(), actor).await?,
+            enrichment::lease_enrichment(&self.room, &self.enrichment, request.into_inner(), actor)
+                .await?,
         ))
     }
 
@@ -166,7 +174,13 @@ impl PeopleService for People {
     ) -> Result<Response<pb::CompleteEnrichmentResponse>, Status> {
         let actor = actor(&request);
         Ok(Response::new(
-            enrichment::complete_enrichment(&self.room, &self.enrichment, request.into_inner(), actor).await?,
+            enrichment::complete_enrichment(
+                &self.room,
+                &self.enrichment,
+                request.into_inner(),
+                actor,
+            )
+            .await?,
         ))
     }
 
@@ -194,7 +208,13 @@ impl PeopleService for People {
     ) -> Result<Response<pb::ReviveEnrichmentResponse>, Status> {
         let actor = actor(&request);
         Ok(Response::new(
-            enrichment::revive_enrichment(&self.room, &self.enrichment, request.into_inner(), actor).await?,
+            enrichment::revive_enrichment(
+                &self.room,
+                &self.enrichment,
+                request.into_inner(),
+                actor,
+            )
+            .await?,
         ))
     }
 

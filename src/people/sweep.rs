@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::repository::enrichment::{self as repository, Swept};
@@ -36,9 +36,9 @@ impl Sweep {
         }
     }
 
-    /// Sweeps now and after each period, until the shutdown: a chunk that has begun is finished.
+    /// Sweeps after each period, until the shutdown: a chunk that has begun is finished.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut periods = interval(self.period);
+        let mut periods = interval_at(Instant::now() + self.period, self.period);
         periods.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

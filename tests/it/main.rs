@@ -18,6 +18,7 @@ mod crash;
 mod doors;
 mod duplicates;
 mod embedded;
+mod enrichment;
 mod harness;
 mod ingest_rows;
 mod json_function;

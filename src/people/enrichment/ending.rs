@@ -29,9 +29,7 @@ pub(in crate::people) async fn complete_enrichment(
     let (person_id, ttl) = (completion.person_id, settings.intelligence_ttl);
     let mut connection = room.connection().await?;
     let completed = room
-        .uncut(async move {
-            repository::complete(&mut connection, &completion, ttl, &actor).await
-        })
+        .uncut(async move { repository::complete(&mut connection, &completion, ttl, &actor).await })
         .await?
         .ok_or_else(|| convert::no_entry(person_id))?;
     match completed.outcome.as_str() {
@@ -40,7 +38,10 @@ pub(in crate::people) async fn complete_enrichment(
             person: Some(person::person(completed.person)),
         }),
         "lost" => Err(lost(person_id, completed.entry.state)),
-        "no_company" => Err(Error::invalid("person.company_id", "no company has this id")),
+        "no_company" => Err(Error::invalid(
+            "person.company_id",
+            "no company has this id",
+        )),
         other => Err(Error::internal(format!("f_complete: {other}"))),
     }
 }
@@ -60,8 +61,7 @@ fn completion(request: pb::CompleteEnrichmentRequest, room: &Room) -> Result<Com
     let found = !mask.is_empty() || request.intelligence.is_some();
     check_reason(&request.not_found_reason, found)?;
     let sent = request.person.unwrap_or_default();
-    if !sent.person_id.is_empty()
-        && person::uuid("person.person_id", &sent.person_id)? != person_id
+    if !sent.person_id.is_empty() && person::uuid("person.person_id", &sent.person_id)? != person_id
     {
         return Err(Error::invalid(
             "person.person_id",
