@@ -4,6 +4,8 @@
 //! and a message for people. A fault of ours is logged here, once, with its cause; the caller learns only
 //! that it happened.
 
+mod database;
+
 use std::time::Duration;
 
 use tonic::{Code, Status};
@@ -68,6 +70,34 @@ pub enum Error {
         key: String,
         /// Its etag now.
         current: String,
+    },
+    /// What is known of a person is past its time.
+    #[error("what is known of person {person_id} went stale at {stale_at} and is not served")]
+    IntelligenceStale {
+        /// The person.
+        person_id: String,
+        /// When it went stale.
+        stale_at: String,
+    },
+    /// A lease that is its worker's no more.
+    #[error(
+        "the lease of person {person_id} was given to another worker or has ended ({state}); nothing was changed, do not retry"
+    )]
+    LeaseLost {
+        /// The person.
+        person_id: String,
+        /// The state of the entry now.
+        state: String,
+    },
+    /// A key that several records have.
+    #[error("several {resource} records have the key {key}: {ids}; ask by id")]
+    AmbiguousKey {
+        /// What kind of thing.
+        resource: &'static str,
+        /// The key.
+        key: String,
+        /// Their ids, comma separated.
+        ids: String,
     },
     /// The batch was opened with other properties.
     #[error(
@@ -176,14 +206,17 @@ impl Error {
             | Self::InvalidPageToken(_)
             | Self::StreamOrder(_) => Code::InvalidArgument,
             Self::RequestIdReused => Code::AlreadyExists,
-            Self::NotFound { .. } => Code::NotFound,
+            Self::NotFound { .. } | Self::IntelligenceStale { .. } => Code::NotFound,
             Self::BatchMismatch { .. }
+            | Self::AmbiguousKey { .. }
             | Self::BatchAbandoned(_)
             | Self::BatchComplete(_)
             | Self::LaneFinished { .. }
             | Self::RowCountMismatch { .. }
             | Self::StreamUnfinished { .. } => Code::FailedPrecondition,
-            Self::LaneFenced(_) | Self::EtagMismatch { .. } => Code::Aborted,
+            Self::LaneFenced(_) | Self::EtagMismatch { .. } | Self::LeaseLost { .. } => {
+                Code::Aborted
+            }
             Self::OffsetGap { .. } => Code::OutOfRange,
             Self::StreamIdle(_) => Code::DeadlineExceeded,
             Self::Transport(status) => status.code(),
@@ -202,6 +235,9 @@ impl Error {
             Self::RequestIdReused => ErrorReason::RequestIdReused,
             Self::NotFound { .. } => ErrorReason::NotFound,
             Self::EtagMismatch { .. } => ErrorReason::EtagMismatch,
+            Self::IntelligenceStale { .. } => ErrorReason::IntelligenceStale,
+            Self::LeaseLost { .. } => ErrorReason::LeaseLost,
+            Self::AmbiguousKey { .. } => ErrorReason::AmbiguousKey,
             Self::BatchMismatch { .. } => ErrorReason::BatchMismatch,
             Self::BatchAbandoned(_) => ErrorReason::BatchAbandoned,
             Self::BatchComplete(_) => ErrorReason::BatchComplete,
@@ -245,6 +281,21 @@ impl Error {
                 ("resource", (*resource).to_owned()),
                 ("key", key.clone()),
                 ("current_etag", current.clone()),
+            ],
+            Self::IntelligenceStale {
+                person_id,
+                stale_at,
+            } => vec![
+                ("person_id", person_id.clone()),
+                ("stale_at", stale_at.clone()),
+            ],
+            Self::LeaseLost { person_id, state } => {
+                vec![("person_id", person_id.clone()), ("state", state.clone())]
+            }
+            Self::AmbiguousKey { resource, key, ids } => vec![
+                ("resource", (*resource).to_owned()),
+                ("key", key.clone()),
+                ("ids", ids.clone()),
             ],
             Self::BatchMismatch {
                 batch_id,
@@ -338,62 +389,6 @@ fn cut(mut text: String) -> String {
         text.push('…');
     }
     text
-}
-
-impl From<diesel::result::Error> for Error {
-    fn from(error: diesel::result::Error) -> Self {
-        if is_interruption(&error) {
-            Self::DatabaseUnavailable(Box::new(error))
-        } else {
-            Self::Internal(Box::new(error))
-        }
-    }
-}
-
-impl From<crate::db::Error> for Error {
-    fn from(error: crate::db::Error) -> Self {
-        match error {
-            // Every connection was busy, or none could be made: the pool knows which.
-            crate::db::Error::PoolTimeout {
-                last_error: None, ..
-            } => Self::PoolExhausted,
-            other => Self::DatabaseUnavailable(Box::new(other)),
-        }
-    }
-}
-
-/// Whether the database went away, rather than refused. diesel drops the SQLSTATE, so the errors of
-/// PostgreSQL's classes 57P (operator intervention), 40 (rollback) and 53 (resources) are known by the
-/// server's words; a server that speaks another language makes them internal errors, which loses only the
-/// hint to retry.
-fn is_interruption(error: &diesel::result::Error) -> bool {
-    use diesel::result::{DatabaseErrorKind, Error as Diesel};
-    const WORDS: [&str; 11] = [
-        "terminating connection",
-        "the database system is",
-        "deadlock detected",
-        "could not serialize",
-        "too many connections",
-        "remaining connection slots",
-        "canceling statement due to",
-        "connection closed",
-        "could not extend file",
-        "could not write",
-        "out of memory",
-    ];
-    match error {
-        Diesel::BrokenTransactionManager => true,
-        Diesel::DatabaseError(kind, information) => match kind {
-            DatabaseErrorKind::UnableToSendCommand
-            | DatabaseErrorKind::ClosedConnection
-            | DatabaseErrorKind::SerializationFailure
-            | DatabaseErrorKind::ReadOnlyTransaction => true,
-            _ => WORDS
-                .iter()
-                .any(|word| information.message().starts_with(word)),
-        },
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,5 @@
+//! Company: staged rows and contacts become golden records, one a domain.
+
+mod service;
+
+pub use service::Company;
