@@ -1,8 +1,10 @@
 //! People: staged rows and contacts become golden records, one an email.
 
+mod convert;
 mod enrichment;
 mod golden;
 mod intelligence;
+mod repository;
 mod service;
 
 pub use service::People;
