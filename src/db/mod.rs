@@ -8,9 +8,10 @@
 //! | [`connect`] | one connection, acting as a role |
 //! | [`pool`] | many of them, handed out without a test query |
 //! | [`migrate`] | versioned migrations and the function layer |
+//! | `json_text` | JSON text as a jsonb parameter, exactly as it was sent |
 //! | [`error`] | the one error of this floor, written for an operator at night |
 //!
-//! Rooms get a [`Pool`] and see nothing else of this floor.
+//! Rooms get a [`Pool`], bind `JsonText`, and see nothing else of this floor.
 //!
 //! Guarantees:
 //! * No error, log line or `Debug` output of this floor holds a password.
@@ -20,6 +21,7 @@
 pub mod connect;
 pub mod embedded;
 pub mod error;
+mod json_text;
 pub mod migrate;
 pub mod pool;
 mod tls;
@@ -27,6 +29,7 @@ pub mod url;
 
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::Error;
+pub(crate) use json_text::JsonText;
 pub use pool::{Pool, PoolOptions, PooledConnection};
 pub use url::DatabaseUrl;
 

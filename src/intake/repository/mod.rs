@@ -7,7 +7,6 @@
 mod audit;
 mod batches;
 mod ingest;
-mod json_text;
 mod loads;
 mod rejected;
 mod trace;
