@@ -93,30 +93,28 @@ SET search_path = pg_catalog, pg_temp
 SET work_mem = '64MB'
 SET jit = off
 AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
 DECLARE
     v_row_count integer := cardinality(p_positions) + cardinality(p_rejected_positions);
-    v_tally     record;
+    v_rejected  record;
 BEGIN
-    SELECT o.outcome, o.field, o.stored INTO STRICT outcome, field, stored
-    FROM intake.f_open_lane(p_batch_id, p_source, -3, NULL, NULL, NULL, p_actor) AS o;
+    SELECT o.outcome, o.field, o.stored, o.first_offset, o.next_offset, o.replayed
+    INTO STRICT outcome, field, stored, first_offset, next_offset, replayed
+    FROM intake.f_open_staging(p_batch_id, p_source, -3, p_first_offset, v_row_count, p_actor) AS o;
     IF outcome <> 'opened' THEN
         RETURN;
     END IF;
-    SELECT l.next_offset INTO STRICT next_offset FROM intake.batch_lanes AS l
-    WHERE l.batch_id = p_batch_id AND l.lane = -3
-    FOR UPDATE;
-    first_offset := coalesce(p_first_offset, next_offset);
-    IF first_offset > next_offset THEN
-        outcome := 'offset_gap';
-        RETURN;
-    END IF;
     outcome := 'staged';
-    replayed := least(next_offset - first_offset, v_row_count);
     IF replayed = v_row_count THEN
         RETURN;
     END IF;
 
+    SELECT coalesce(array_agg(r.position), '{}') AS positions, array_agg(r.reason) AS reasons,
+           array_agg(r.pointer) AS pointers, array_agg(r.detail) AS details, array_agg(r.original) AS originals
+    INTO STRICT v_rejected
+    FROM unnest(p_rejected_positions, p_reasons, p_pointers, p_details, p_originals)
+        AS r (position, reason, pointer, detail, original)
+    WHERE r.position >= replayed;
     SELECT convert_to(string_agg(r.fate, '' ORDER BY r.position), 'UTF8'),
            array_agg(r.slot_id ORDER BY r.position)
     INTO STRICT fates, slot_ids
@@ -124,33 +122,14 @@ BEGIN
           FROM people.f_stage_new(p_batch_id, p_source, first_offset, replayed, p_positions, p_emails, p_rows,
                                   p_actor) AS n
           UNION ALL
-          SELECT p.position, 'r', NULL
-          FROM unnest(p_rejected_positions) AS p (position)
-          WHERE p.position >= replayed) AS r;
+          SELECT p.position, 'r', NULL FROM unnest(v_rejected.positions) AS p (position)) AS r;
 
-    INSERT INTO intake.rejected_rows
-        (batch_id, lane, row_offset, reason, pointer, detail, original, original_size, created_at)
-    SELECT p_batch_id, -3, first_offset + r.position, r.reason, r.pointer, r.detail, r.original,
-           octet_length(r.original), clock_timestamp()
-    FROM unnest(p_rejected_positions, p_reasons, p_pointers, p_details, p_originals)
-        AS r (position, reason, pointer, detail, original)
-    WHERE r.position >= replayed
-    ORDER BY r.position;
-
-    INSERT INTO intake.batch_chunks (batch_id, lane, first_offset, row_count, fates)
-    VALUES (p_batch_id, -3, next_offset, v_row_count - replayed, fates);
-
-    SELECT count(*) FILTER (WHERE f.fate = 'a') AS staged, count(*) FILTER (WHERE f.fate = 'd') AS unchanged,
-           count(*) FILTER (WHERE f.fate = 'r') AS rejected
-    INTO STRICT v_tally
-    FROM string_to_table(convert_from(fates, 'UTF8'), NULL) AS f (fate);
-    UPDATE intake.batch_lanes AS l
-    SET next_offset = l.next_offset + v_row_count - replayed, accepted = l.accepted + v_tally.staged,
-        duplicate = l.duplicate + v_tally.unchanged, rejected = l.rejected + v_tally.rejected
-    WHERE l.batch_id = p_batch_id AND l.lane = -3
-    RETURNING l.next_offset INTO STRICT next_offset;
-    PERFORM intake.f_audit_batch('batch_processed', p_batch_id, -3, v_tally.staged, v_tally.unchanged,
-                                 v_tally.rejected, p_actor);
+    -- Its positions count from the first new row on.
+    PERFORM intake.f_close_staging(
+        p_batch_id, -3, next_offset, fates,
+        ARRAY(SELECT p.position - replayed FROM unnest(v_rejected.positions) AS p (position)),
+        v_rejected.reasons, v_rejected.pointers, v_rejected.details, v_rejected.originals, p_actor);
+    next_offset := first_offset + v_row_count;
 END
 $$;
 
