@@ -16,12 +16,11 @@
 mod support;
 
 use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+    process::Child,
     time::{Duration, Instant},
 };
 
-use support::{Cluster, frames, stream_lane};
+use support::{Cluster, frames, serve, stream_lane};
 use tonic::transport::Endpoint;
 
 const LIMIT_MB: u64 = 150;
@@ -72,21 +71,6 @@ async fn main() {
         peak < LIMIT_MB,
         "the server used {peak} MB, at most {LIMIT_MB} are allowed"
     );
-}
-
-fn serve(url: &str) -> (Child, String) {
-    let mut server = Command::new(env!("CARGO_BIN_EXE_leadvault"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--database-url", url])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the server starts");
-    let stdout = server.stdout.take().expect("its output is a pipe");
-    let mut line = String::new();
-    BufReader::new(stdout)
-        .read_line(&mut line)
-        .expect("the server says where it listens");
-    let address = line.trim().trim_start_matches("listening on ").to_owned();
-    (server, address)
 }
 
 /// A number of the process's status, in megabytes.

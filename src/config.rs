@@ -51,6 +51,10 @@ pub struct ServiceSettings {
     #[arg(long, env = "LEADVAULT_POOL_SIZE", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     pub pool_size: u32,
 
+    /// How many more connections are shared by all calls that read one record by its key.
+    #[arg(long, env = "LEADVAULT_POINT_READ_CONNECTIONS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub point_read_connections: u32,
+
     /// How long a call waits for a free connection, in seconds.
     #[arg(long, env = "LEADVAULT_POOL_TIMEOUT_SECONDS", default_value = "5", value_parser = seconds)]
     pub pool_timeout: Duration,

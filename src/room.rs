@@ -10,7 +10,7 @@ use tonic::{Response, Status};
 
 use crate::{
     config::Limits,
-    db::{Pool, PooledConnection},
+    db::{Pool, PooledConnection, SharedConnection},
     rpc::Error,
 };
 
@@ -68,6 +68,21 @@ impl Room {
     /// [`Error::PoolExhausted`], [`Error::DatabaseUnavailable`].
     pub(crate) async fn connection(&self) -> Result<PooledConnection<'static>, Error> {
         Ok(self.pool.get_owned().await?)
+    }
+
+    /// Runs a single statement that finds at most one row by a unique key, on a connection that many such reads
+    /// share. It is run again if the connection is lost, so it must not write.
+    ///
+    /// # Errors
+    /// [`Error::DatabaseUnavailable`], and what PostgreSQL said to the statement.
+    pub(crate) async fn point_read<T, Read>(
+        &self,
+        read: impl Fn(SharedConnection) -> Read,
+    ) -> Result<T, Error>
+    where
+        Read: Future<Output = diesel::QueryResult<T>>,
+    {
+        Ok(self.pool.point_read(read).await??)
     }
 
     /// Runs a write in a task of its own, so that a caller who goes away cannot cut its transaction.

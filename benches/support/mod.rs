@@ -2,7 +2,9 @@
 
 use std::{
     fmt::Write as _,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
 };
 
 use bytes::Bytes;
@@ -110,6 +112,23 @@ impl Cluster {
         self.embedded.stop().await.expect("PostgreSQL stops");
         std::fs::remove_dir_all(&self.data_dir).expect("its folder can be removed");
     }
+}
+
+/// Starts a real `leadvault serve` over a database; returns it and where it listens.
+pub fn serve(url: &str) -> (Child, String) {
+    let mut server = Command::new(env!("CARGO_BIN_EXE_leadvault"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--database-url", url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    let mut stdout = BufReader::new(server.stdout.take().expect("its output is a pipe"));
+    let mut line = String::new();
+    stdout
+        .read_line(&mut line)
+        .expect("the server says where it listens");
+    server.stdout = Some(stdout.into_inner());
+    let address = line.trim().trim_start_matches("listening on ").to_owned();
+    (server, address)
 }
 
 /// A connection.

@@ -14,14 +14,15 @@ RETURN to_jsonb(p_person) - ARRAY['id', 'created_at', 'updated_at', 'enriched_at
 
 COMMENT ON FUNCTION people.f_image(people.master) IS 'The columns of a person whose changes are history';
 
--- The fingerprint of a person. Also its times, so that a value which changed and changed back is noticed;
--- they go in as numbers, since their text depends on the session's time zone.
+-- The fingerprint of a person. With the time of its last change, so that a value which changed and changed back
+-- is noticed; as a number, since its text depends on the session's time zone. Without that of its enrichment: one
+-- that found nothing new must not stop whoever is editing it.
 CREATE FUNCTION people.f_etag(p_person people.master)
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN md5(jsonb_build_array(
     p_person.id, people.f_image(p_person), extract(epoch FROM p_person.created_at),
-    extract(epoch FROM p_person.updated_at), extract(epoch FROM p_person.enriched_at))::text);
+    extract(epoch FROM p_person.updated_at))::text);
 
 COMMENT ON FUNCTION people.f_etag(people.master) IS 'The fingerprint of a person''s content';
 
@@ -45,16 +46,18 @@ BEGIN
         INSERT INTO people.history
             (person_id, changed_fields, old_values, new_values, changed_by, changed_at)
         SELECT n.id, to_jsonb(ARRAY(SELECT jsonb_object_keys(i.image))), '{}', i.image, v_actor,
-               clock_timestamp()
+               company.f_changed_at(n.updated_at, NULL)
         FROM new_people AS n
         CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(people.f_image(ROW(n.*)::people.master))) AS i (image)
         ORDER BY n.id;
     ELSE
         INSERT INTO people.history
             (person_id, changed_fields, old_values, new_values, changed_by, changed_at)
-        SELECT i.id, c.fields, c.old_values, c.new_values, v_actor, clock_timestamp()
+        SELECT i.id, c.fields, c.old_values, c.new_values, v_actor,
+               company.f_changed_at(i.updated_at, i.updated_before)
         FROM (
-            SELECT n.id, people.f_image(ROW(o.*)::people.master) AS was,
+            SELECT n.id, n.updated_at, o.updated_at AS updated_before,
+                   people.f_image(ROW(o.*)::people.master) AS was,
                    people.f_image(ROW(n.*)::people.master) AS is_now
             FROM old_people AS o
             JOIN new_people AS n ON n.id = o.id

@@ -1,53 +1,30 @@
 -- Promotion: pending slots become people. The service reads each slot's values out of its row, since the rules
 -- for them are its own; what is written here is who may promote what, and what a merge does.
 --
--- A chunk is one transaction: f_take_slots locks, the service reads, f_promote_slots writes. A person's status
+-- A chunk is one transaction: f_take_pending locks, the service reads, f_promote_slots writes. A person's status
 -- and company are decided under two advisory locks, taken shared: that of the ledger, so that nobody arrives
 -- active while the suppression commits, and that of links, so that nobody misses the company that arrives.
 
--- The next pending slots after one, up to another, in the order of staging; of a batch, or of all. Sorting and
--- bitmaps are off, so that idx_people_slot_pending is walked from the cursor on, whatever statistics say of a
--- table that was just filled.
-CREATE FUNCTION people.f_pending_slots(p_batch_id text, p_after bigint, p_last bigint, p_most integer)
-RETURNS TABLE (slot_number bigint, id uuid)
-LANGUAGE plpgsql STABLE SECURITY DEFINER
+-- Takes the next pending slots after one, in the order of staging, until the transaction ends: of p_ids, of a
+-- batch, or of all; at most so many bytes of rows, but one slot at least. Those that somebody else took are left
+-- to them.
+--
+-- Sorting and bitmaps are off, so that idx_people_slot_pending and idx_people_slot_batch_id are walked from the
+-- cursor on, whatever statistics say of a table that was just filled; and what is not to be the index that is
+-- walked is written as an expression.
+CREATE FUNCTION people.f_take_pending(
+    p_ids uuid[], p_batch_id text, p_after bigint, p_most integer, p_max_bytes bigint)
+RETURNS TABLE (id uuid, slot_number bigint, email text, raw_data text)
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_sort = off
 SET enable_bitmapscan = off
 SET enable_seqscan = off
 SET jit = off
 AS $$
-BEGIN
-    IF p_batch_id IS NULL THEN
-        RETURN QUERY
-        SELECT s.slot_number, s.id FROM people.slot AS s
-        WHERE s.validation_status = 'pending' AND s.slot_number > p_after AND s.slot_number <= p_last
-        ORDER BY s.slot_number
-        LIMIT p_most;
-    ELSE
-        RETURN QUERY
-        SELECT s.slot_number, s.id FROM people.slot AS s
-        WHERE s.validation_status = 'pending' AND s.slot_number > p_after AND s.slot_number <= p_last
-          AND s.batch_id || '' = p_batch_id
-        ORDER BY s.slot_number
-        LIMIT p_most;
-    END IF;
-END
-$$;
-
-COMMENT ON FUNCTION people.f_pending_slots(text, bigint, bigint, integer) IS
-    'The next pending slots of a batch, or of all, in the order of staging';
-
--- Locks those of some slots that are pending and that nobody else is promoting, until the transaction ends, and
--- returns them in the order of staging; at most so many bytes of rows, but one at least.
-CREATE FUNCTION people.f_take_slots(p_ids uuid[], p_most_bytes bigint)
-RETURNS TABLE (id uuid, slot_number bigint, email text, raw_data text)
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
-SET jit = off
-AS $$
 #variable_conflict use_column
+DECLARE
+    v_ids uuid[];
 BEGIN
     -- On an older snapshot the locks would show nothing of what committed meanwhile.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -56,26 +33,44 @@ BEGIN
     PERFORM pg_advisory_xact_lock_shared(vault.f_ledger_lock());
     PERFORM pg_advisory_xact_lock_shared(company.f_link_lock());
 
+    IF p_ids IS NOT NULL THEN
+        v_ids := ARRAY(
+            SELECT s.id FROM people.slot AS s
+            WHERE s.id = ANY (p_ids) AND s.validation_status || '' = 'pending' AND s.slot_number + 0 > p_after
+            ORDER BY s.slot_number + 0
+            LIMIT p_most
+            FOR NO KEY UPDATE SKIP LOCKED);
+    ELSIF p_batch_id IS NOT NULL THEN
+        v_ids := ARRAY(
+            SELECT s.id FROM people.slot AS s
+            WHERE s.batch_id = p_batch_id AND s.validation_status || '' = 'pending' AND s.slot_number > p_after
+            ORDER BY s.batch_id, s.slot_number
+            LIMIT p_most
+            FOR NO KEY UPDATE SKIP LOCKED);
+    ELSE
+        v_ids := ARRAY(
+            SELECT s.id FROM people.slot AS s
+            WHERE s.validation_status = 'pending' AND s.slot_number > p_after
+            ORDER BY s.slot_number
+            LIMIT p_most
+            FOR NO KEY UPDATE SKIP LOCKED);
+    END IF;
+
     RETURN QUERY
-    WITH locked AS MATERIALIZED (
-        SELECT s.id, s.slot_number, s.email, s.raw_data::text AS raw_data
-        FROM people.slot AS s
-        WHERE s.id = ANY (p_ids) AND s.validation_status || '' = 'pending'
-        FOR NO KEY UPDATE SKIP LOCKED
-    ), measured AS (
-        SELECT l.*, sum(octet_length(l.raw_data)) OVER (ORDER BY l.slot_number) AS bytes,
-               row_number() OVER (ORDER BY l.slot_number) AS nth
-        FROM locked AS l
-    )
     SELECT m.id, m.slot_number, m.email, m.raw_data
-    FROM measured AS m
-    WHERE m.nth = 1 OR m.bytes <= p_most_bytes
-    ORDER BY m.slot_number;
+    FROM (
+        SELECT t.*, sum(octet_length(t.raw_data)) OVER (ORDER BY t.nth) AS bytes
+        FROM (SELECT s.id, s.slot_number, s.email, s.raw_data::text AS raw_data, v.nth
+              FROM unnest(v_ids) WITH ORDINALITY AS v (id, nth)
+              JOIN people.slot AS s ON s.id = v.id) AS t
+    ) AS m
+    WHERE m.nth = 1 OR m.bytes <= p_max_bytes
+    ORDER BY m.nth;
 END
 $$;
 
-COMMENT ON FUNCTION people.f_take_slots(uuid[], bigint) IS
-    'Locks slots that are pending and that nobody else is promoting, and returns them';
+COMMENT ON FUNCTION people.f_take_pending(uuid[], text, bigint, integer, bigint) IS
+    'Locks the next pending slots that nobody else is promoting, and returns them in the order of staging';
 
 -- The company of the first of some domains that is one's.
 CREATE FUNCTION people.f_company_of(p_domains text[])
@@ -265,7 +260,7 @@ $$;
 COMMENT ON FUNCTION people.f_merge_people(jsonb) IS
     'Merges slots into the people of their emails, field by field';
 
--- Promotes slots that f_take_slots locked in this transaction: p_values are those that are fit, p_refusals the
+-- Promotes slots that f_take_pending took in this transaction: p_values are those that are fit, p_refusals the
 -- others, objects with slot_id, reason and detail. Totals count slots: promoted + updated + unchanged + rejected;
 -- of them `noted` ones left out some field, and `linked` ones gave their person a company.
 CREATE FUNCTION people.f_promote_slots(
@@ -340,4 +335,4 @@ $$;
 COMMENT ON FUNCTION people.f_promote_slots(jsonb, jsonb, text) IS
     'Promotes slots that the transaction locked; totals count slots';
 
-GRANT EXECUTE ON FUNCTION people.f_pending_slots, people.f_take_slots, people.f_promote_slots TO leadvault_app;
+GRANT EXECUTE ON FUNCTION people.f_take_pending, people.f_promote_slots TO leadvault_app;

@@ -65,8 +65,8 @@ COMMENT ON FUNCTION people.f_put_slots(uuid[], text[], text[], jsonb[], bytea[],
     'Puts ranked rows into slots where their content is new; returns the slot of each';
 
 -- Stages rows: into slots, or among the rejected rows, with their fates in lane -3 of their batch. Positions
--- count from 0. Rows at offsets that the lane holds already were staged before: they change nothing, `replayed`
--- says how many of the first ones they are, and their fates and slots are those of then.
+-- count from 0. Rows at offsets that the lane holds already were staged before and change nothing: `replayed` says
+-- how many of the first ones they are, and fates and slots are those of the others.
 CREATE FUNCTION people.f_stage_slots(
     p_batch_id           text,
     p_source             text,
@@ -79,7 +79,6 @@ CREATE FUNCTION people.f_stage_slots(
     p_pointers           text[],
     p_details            text[],
     p_originals          bytea[],
-    p_original_sizes     bigint[],
     p_actor              text,
     OUT outcome      text,
     OUT field        text,
@@ -94,121 +93,49 @@ SET search_path = pg_catalog, pg_temp
 SET work_mem = '64MB'
 SET jit = off
 AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
 DECLARE
     v_row_count integer := cardinality(p_positions) + cardinality(p_rejected_positions);
-    v_lane      intake.batch_lanes;
-    v_new       record;
-    v_tally     record;
+    v_rejected  record;
 BEGIN
-    SELECT o.outcome, o.field, o.stored INTO STRICT outcome, field, stored
-    FROM intake.f_open_lane(p_batch_id, p_source, -3, NULL, NULL, NULL, p_actor) AS o;
+    SELECT o.outcome, o.field, o.stored, o.first_offset, o.next_offset, o.replayed
+    INTO STRICT outcome, field, stored, first_offset, next_offset, replayed
+    FROM intake.f_open_staging(p_batch_id, p_source, -3, p_first_offset, v_row_count, p_actor) AS o;
     IF outcome <> 'opened' THEN
         RETURN;
     END IF;
-    SELECT * INTO STRICT v_lane FROM intake.batch_lanes
-    WHERE batch_id = p_batch_id AND lane = -3
-    FOR UPDATE;
-    next_offset := v_lane.next_offset;
-    first_offset := coalesce(p_first_offset, next_offset);
-    IF first_offset > next_offset THEN
-        outcome := 'offset_mismatch';
-        RETURN;
-    END IF;
-    outcome := 'stored';
-    replayed := least(next_offset - first_offset, v_row_count);
-    fates := people.f_staged_fates(p_batch_id, first_offset, replayed);
-    slot_ids := people.f_staged_slots(p_batch_id, p_source, first_offset, replayed, p_positions, p_emails);
+    outcome := 'staged';
     IF replayed = v_row_count THEN
         RETURN;
     END IF;
 
-    SELECT convert_to(string_agg(r.fate, '' ORDER BY r.position), 'UTF8') AS fates,
-           array_agg(r.slot_id ORDER BY r.position) AS slot_ids
-    INTO STRICT v_new
+    SELECT coalesce(array_agg(r.position), '{}') AS positions, array_agg(r.reason) AS reasons,
+           array_agg(r.pointer) AS pointers, array_agg(r.detail) AS details, array_agg(r.original) AS originals
+    INTO STRICT v_rejected
+    FROM unnest(p_rejected_positions, p_reasons, p_pointers, p_details, p_originals)
+        AS r (position, reason, pointer, detail, original)
+    WHERE r.position >= replayed;
+    SELECT convert_to(string_agg(r.fate, '' ORDER BY r.position), 'UTF8'),
+           array_agg(r.slot_id ORDER BY r.position)
+    INTO STRICT fates, slot_ids
     FROM (SELECT n.position, n.fate, n.slot_id
           FROM people.f_stage_new(p_batch_id, p_source, first_offset, replayed, p_positions, p_emails, p_rows,
                                   p_actor) AS n
           UNION ALL
-          SELECT p.position, 'r', NULL
-          FROM unnest(p_rejected_positions) AS p (position)
-          WHERE p.position >= replayed) AS r;
-    fates := fates || v_new.fates;
-    slot_ids := slot_ids || v_new.slot_ids;
+          SELECT p.position, 'r', NULL FROM unnest(v_rejected.positions) AS p (position)) AS r;
 
-    INSERT INTO intake.rejected_rows
-        (batch_id, lane, row_offset, reason, pointer, detail, original, original_size, created_at)
-    SELECT p_batch_id, -3, first_offset + r.position, r.reason, r.pointer, r.detail, r.original,
-           r.original_size, clock_timestamp()
-    FROM unnest(p_rejected_positions, p_reasons, p_pointers, p_details, p_originals, p_original_sizes)
-        AS r (position, reason, pointer, detail, original, original_size)
-    WHERE r.position >= replayed
-    ORDER BY r.position;
-
-    INSERT INTO intake.batch_chunks (batch_id, lane, first_offset, row_count, fates)
-    VALUES (p_batch_id, -3, next_offset, v_row_count - replayed, v_new.fates);
-
-    SELECT count(*) FILTER (WHERE f.fate = 'a') AS staged, count(*) FILTER (WHERE f.fate = 'd') AS unchanged,
-           count(*) FILTER (WHERE f.fate = 'r') AS rejected
-    INTO STRICT v_tally
-    FROM string_to_table(convert_from(v_new.fates, 'UTF8'), NULL) AS f (fate);
-    UPDATE intake.batch_lanes AS l
-    SET next_offset = l.next_offset + v_row_count - replayed, accepted = l.accepted + v_tally.staged,
-        duplicate = l.duplicate + v_tally.unchanged, rejected = l.rejected + v_tally.rejected
-    WHERE l.batch_id = p_batch_id AND l.lane = -3;
-    PERFORM intake.f_audit_batch('batch_processed', p_batch_id, -3, v_tally.staged, v_tally.unchanged,
-                                 v_tally.rejected, p_actor);
+    -- Its positions count from the first new row on.
+    PERFORM intake.f_close_staging(
+        p_batch_id, -3, next_offset, fates,
+        ARRAY(SELECT p.position - replayed FROM unnest(v_rejected.positions) AS p (position)),
+        v_rejected.reasons, v_rejected.pointers, v_rejected.details, v_rejected.originals, p_actor);
     next_offset := first_offset + v_row_count;
 END
 $$;
 
 COMMENT ON FUNCTION people.f_stage_slots(text, text, bigint, integer[], text[], jsonb[], integer[], text[],
-                                         text[], text[], bytea[], bigint[], text) IS
+                                         text[], text[], bytea[], text) IS
     'Stages rows of one batch and source into slots, recognised by content, or keeps them as rejected';
-
--- The fates of rows that the lane holds.
-CREATE FUNCTION people.f_staged_fates(p_batch_id text, p_first_offset bigint, p_row_count integer)
-RETURNS bytea
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT coalesce(
-        string_agg(substring(c.fates FROM greatest(p_first_offset - c.first_offset, 0)::integer + 1
-                             FOR (least(c.first_offset + c.row_count, p_first_offset + p_row_count)
-                                  - greatest(c.first_offset, p_first_offset))::integer),
-                   '' ORDER BY c.first_offset),
-        '')
-    FROM intake.batch_chunks AS c
-    WHERE c.batch_id = p_batch_id AND c.lane = -3 AND c.first_offset < p_first_offset + p_row_count
-      AND c.first_offset >= coalesce(
-          (SELECT max(b.first_offset) FROM intake.batch_chunks AS b
-           WHERE b.batch_id = p_batch_id AND b.lane = -3 AND b.first_offset <= p_first_offset), 0)
-      AND p_row_count > 0
-$$;
-
-COMMENT ON FUNCTION people.f_staged_fates(text, bigint, integer) IS 'The fates of rows that were staged before';
-
--- The slots of rows that the lane holds: the row's own, or where it made none the newest of its email and
--- source. NULL for a row that was rejected.
-CREATE FUNCTION people.f_staged_slots(
-    p_batch_id text, p_source text, p_first_offset bigint, p_row_count integer, p_positions integer[],
-    p_emails text[])
-RETURNS uuid[]
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT coalesce(array_agg(coalesce(s.id, head.slot_id) ORDER BY n.position), '{}')
-    FROM generate_series(0, p_row_count - 1) AS n (position)
-    LEFT JOIN people.slot AS s ON s.batch_id = p_batch_id AND s.row_offset = p_first_offset + n.position
-    LEFT JOIN intake.rejected_rows AS r
-        ON r.batch_id = p_batch_id AND r.lane = -3 AND r.row_offset = p_first_offset + n.position
-    LEFT JOIN unnest(p_positions, p_emails) AS e (position, email) ON e.position = n.position
-    LEFT JOIN people.slot_heads AS head
-        ON head.email = e.email AND head.source = p_source AND r.rejected_id IS NULL
-$$;
-
-COMMENT ON FUNCTION people.f_staged_slots(text, text, bigint, integer, integer[], text[]) IS
-    'The slots of rows that were staged before';
 
 -- Puts good rows from a position on into slots: the fate and the slot of each.
 CREATE FUNCTION people.f_stage_new(
@@ -267,52 +194,13 @@ $$;
 COMMENT ON FUNCTION people.f_stage_new(text, text, bigint, integer, integer[], text[], jsonb[], text) IS
     'Puts rows of one batch and source into slots; the fate and the slot of each';
 
--- The row that a contact makes. What it says of its own stands over its custom fields.
-CREATE FUNCTION people.f_contact_row(p_contact vault.contacts)
-RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN p_contact.custom_fields || jsonb_strip_nulls(jsonb_build_object(
-    'email', p_contact.email, 'name', p_contact.name, 'phone', p_contact.phone,
-    'company', p_contact.company, 'title', p_contact.title));
-
-COMMENT ON FUNCTION people.f_contact_row(vault.contacts) IS 'The row of a slot that a contact makes';
-
--- Of the next contacts after one, in order, those that are new or changed since they were staged; of all, or of
--- p_ids. last_contact_id says how far was looked: NULL at the end.
-CREATE FUNCTION people.f_changed_contacts(
-    p_ids bigint[], p_after bigint, p_most integer, OUT last_contact_id bigint, OUT contact_ids bigint[])
-LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
-SET jit = off
-AS $$
-DECLARE
-    v_ids bigint[];
-BEGIN
-    IF p_ids IS NULL THEN
-        v_ids := ARRAY(SELECT c.contact_id FROM vault.contacts AS c WHERE c.contact_id > p_after
-                       ORDER BY c.contact_id LIMIT p_most);
-    ELSE
-        v_ids := ARRAY(SELECT i.id FROM unnest(p_ids) AS i (id) WHERE i.id > p_after ORDER BY i.id LIMIT p_most);
-    END IF;
-    last_contact_id := v_ids[cardinality(v_ids)];
-    contact_ids := ARRAY(
-        SELECT c.contact_id
-        FROM vault.contacts AS c
-        LEFT JOIN people.staged_contacts AS s ON s.contact_id = c.contact_id
-        WHERE c.contact_id = ANY (v_ids) AND c.status <> 'inactive'
-          AND s.contact_updated_at IS DISTINCT FROM c.updated_at
-        ORDER BY c.contact_id);
-END
-$$;
-
-COMMENT ON FUNCTION people.f_changed_contacts(bigint[], bigint, integer) IS
-    'Of the next contacts after one those that are new or changed since they were staged';
-
--- Stages contacts that are new or changed. Their rows in staged_contacts are where callers at once queue up: who
--- comes later finds the versions that the first one staged, and nothing to do.
+-- Stages contacts, each with the row that the caller made of it, as long as it still is of the version that was
+-- read; others are in no count, and met again by whoever looks for changes next. Their rows in staged_contacts are
+-- where callers at once queue up: who comes later finds the version that the first one staged, and nothing to do.
+-- A contact without a row makes no slot, and is remembered.
 CREATE FUNCTION people.f_stage_contacts(
-    p_contact_ids bigint[], p_actor text, OUT staged bigint, OUT unchanged bigint)
+    p_contact_ids bigint[], p_versions timestamptz[], p_emails text[], p_rows jsonb[], p_sources text[],
+    p_actor text, OUT staged bigint, OUT unchanged bigint, OUT skipped bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
@@ -329,26 +217,24 @@ BEGIN
     ORDER BY s.contact_id
     FOR UPDATE;
 
-    -- Read after the lock: the version goes with the content that it is of.
-    WITH read AS (
-        SELECT c.contact_id, c.email, c.source, c.updated_at, people.f_contact_row(c) AS raw_data
-        FROM people.staged_contacts AS s
-        JOIN vault.contacts AS c ON c.contact_id = s.contact_id
-        WHERE s.contact_id = ANY (p_contact_ids) AND c.status <> 'inactive'
-          AND s.contact_updated_at <> c.updated_at
+    -- Read after the lock.
+    WITH sent AS (
+        SELECT r.*, sha256(convert_to(r.raw_data::text, 'UTF8')) AS hash
+        FROM unnest(p_contact_ids, p_versions, p_emails, p_rows, p_sources)
+            AS r (contact_id, version, email, raw_data, source)
+        JOIN people.staged_contacts AS s ON s.contact_id = r.contact_id AND s.contact_updated_at <> r.version
+        JOIN vault.contacts AS c ON c.contact_id = r.contact_id AND c.updated_at = r.version
+        WHERE c.status <> 'inactive'
         OFFSET 0
-    ), hashed AS (
-        SELECT *, sha256(convert_to(raw_data::text, 'UTF8')) AS hash FROM read OFFSET 0
     ), remembered AS (
         UPDATE people.staged_contacts AS s
-        SET contact_updated_at = h.updated_at, content_hash = h.hash
-        FROM hashed AS h
-        JOIN people.staged_contacts AS before ON before.contact_id = h.contact_id
-        WHERE s.contact_id = h.contact_id
-        RETURNING h.contact_id, h.email, h.source, h.raw_data, h.hash,
-                  before.content_hash IS DISTINCT FROM h.hash AS differs
+        SET contact_updated_at = r.version, content_hash = r.hash
+        FROM sent AS r
+        JOIN people.staged_contacts AS before ON before.contact_id = r.contact_id
+        WHERE s.contact_id = r.contact_id
+        RETURNING r.*, r.raw_data IS NOT NULL AND before.content_hash IS DISTINCT FROM r.hash AS differs
     )
-    SELECT count(*) AS looked_at,
+    SELECT count(*) AS looked_at, count(*) FILTER (WHERE raw_data IS NULL) AS skipped,
            array_agg(gen_random_uuid() ORDER BY contact_id) FILTER (WHERE differs) AS ids,
            array_agg(contact_id ORDER BY contact_id) FILTER (WHERE differs) AS contact_ids,
            array_agg(email ORDER BY contact_id) FILTER (WHERE differs) AS emails,
@@ -364,15 +250,15 @@ BEGIN
                 people.f_put_slots(v_changed.ids, v_changed.emails, v_changed.sources, v_changed.rows,
                                    v_changed.hashes, v_changed.ranks, NULL, NULL, v_changed.contact_ids, p_actor))
         AS n (id, slot_id);
-    unchanged := v_changed.looked_at - staged;
-    -- Of contacts that are gone, or deleted, nothing is remembered.
+    skipped := v_changed.skipped;
+    unchanged := v_changed.looked_at - staged - skipped;
+    -- Of contacts that were not staged after all nothing is remembered.
     DELETE FROM people.staged_contacts AS s
     WHERE s.contact_id = ANY (p_contact_ids) AND s.contact_updated_at = '-infinity';
 END
 $$;
 
-COMMENT ON FUNCTION people.f_stage_contacts(bigint[], text) IS
-    'Stages those of some contacts that are new or changed since they were staged';
+COMMENT ON FUNCTION people.f_stage_contacts(bigint[], timestamptz[], text[], jsonb[], text[], text) IS
+    'Stages contacts that still are of the version that was read, where that was not staged before';
 
-GRANT EXECUTE ON FUNCTION people.f_stage_slots, people.f_changed_contacts, people.f_stage_contacts
-    TO leadvault_app;
+GRANT EXECUTE ON FUNCTION people.f_stage_slots, people.f_stage_contacts TO leadvault_app;

@@ -15,6 +15,7 @@ use super::{
         load_rows, new_table, render_reports,
     },
     promote::{self, promote},
+    say,
     serve::{self, StopSignals},
 };
 use crate::{
@@ -75,13 +76,15 @@ async fn show(database: &Database, args: &DemoArgs) -> Result<(), Error> {
         return Ok(());
     };
     let endpoint = format!("http://{}", server.address());
-    println!("listening on {endpoint}\n{}\n", database.describe());
+    say(format_args!(
+        "listening on {endpoint}\n{}\n",
+        database.describe()
+    ));
     tokio::select! {
         done = Box::pin(load_and_promote(&endpoint, args.rows)) => {
-            print!("\n{}", done?);
-            print!("{}", next_steps(&server.address().to_string()));
+            say(format_args!("\n{}{}", done?, next_steps(&server.address().to_string()).trim_end()));
             if !args.exit {
-                println!("\nserving until Ctrl-C");
+                say("\nserving until Ctrl-C");
                 signals.next().await;
             }
         }
@@ -136,7 +139,7 @@ async fn load(service: &Service, rows: u64) -> Result<Tally, Error> {
     collect_rejections(&mut outcome, service, None).await?;
     let tally = outcome.tally;
     let report = BatchReport::new(outcome, format!("{rows} made-up rows"), service.address());
-    print!("{}", render_reports(&[report], OutputFormat::Text));
+    say(render_reports(&[report], OutputFormat::Text).trim_end());
     Ok(tally)
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Error, database::Database};
+use super::{Error, database::Database, say};
 use crate::{config::DatabaseSettings, db::migrate};
 
 /// Bring the database's schema up to date.
@@ -34,7 +34,7 @@ pub(crate) async fn run(args: MigrateArgs) -> Result<(), Error> {
     let database = Database::open(&args.database).await?;
     let done = act(&database, args.action.unwrap_or(Action::Up)).await;
     let closed = database.close().await;
-    print!("{}", done?);
+    say(done?.trim_end());
     Ok(closed?)
 }
 

@@ -11,7 +11,7 @@ mod promote;
 mod serve;
 mod suppress;
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -73,6 +73,12 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes a line to the standard output. That nobody reads it any more (`serve | head -1`) is no reason for a
+/// service to end, as it would be for `println!`.
+fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn run(cli: Cli) -> Result<(), Error> {

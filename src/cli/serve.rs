@@ -3,7 +3,7 @@
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Error, database::Database};
+use super::{Error, database::Database, say};
 use crate::{
     config::{DatabaseSettings, ServiceSettings},
     db::{Pool, PoolOptions, migrate},
@@ -43,8 +43,8 @@ async fn serve(database: &Database, args: &ServeArgs) -> Result<(), Error> {
     let Some(mut server) = started else {
         return Ok(());
     };
-    println!("listening on http://{}", server.address());
-    println!("{}", database.describe());
+    say(format_args!("listening on http://{}", server.address()));
+    say(database.describe());
     tokio::select! {
         () = signals.next() => {}
         failed = server.failed() => failed?,
@@ -75,6 +75,7 @@ pub(super) async fn start(database: &Database, settings: ServiceSettings) -> Res
         max_size: settings.pool_size,
         connection_timeout: settings.pool_timeout,
         statement_timeout: settings.statement_timeout,
+        point_read_connections: settings.point_read_connections,
         ..PoolOptions::new(database.url.clone())
     };
     let pool = Pool::connect(options).await?;

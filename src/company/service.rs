@@ -5,11 +5,19 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 
+use super::{
+    promotion::PromoteSlots,
+    records,
+    staging::{StageContacts, StageRows},
+    write,
+};
 use crate::{
     config::Limits,
     db::Pool,
+    golden::{from_vault::StageFromVault, promotion::Promotion, staging},
     proto::company::v1::{self as pb, company_service_server::CompanyService},
     room::{AnswerStream, Room},
+    rpc::actor,
 };
 
 /// The Company service.
@@ -35,71 +43,99 @@ impl CompanyService for Company {
 
     async fn stage_companies(
         &self,
-        _request: Request<pb::StageCompaniesRequest>,
+        request: Request<pb::StageCompaniesRequest>,
     ) -> Result<Response<pb::StageCompaniesResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let actor = actor(&request);
+        Ok(Response::new(
+            staging::stage::<StageRows>(&self.0, request.into_inner(), actor).await?,
+        ))
     }
 
     async fn stage_companies_from_vault(
         &self,
-        _request: Request<pb::StageCompaniesFromVaultRequest>,
+        request: Request<pb::StageCompaniesFromVaultRequest>,
     ) -> Result<Response<Self::StageCompaniesFromVaultStream>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let actor = actor(&request);
+        let call = StageFromVault::parse(request.into_inner().contact_ids, actor)?;
+        Ok(self
+            .0
+            .stream(|room, answers| call.run::<StageContacts>(room, answers)))
     }
 
     async fn list_company_slots(
         &self,
-        _request: Request<pb::ListCompanySlotsRequest>,
+        request: Request<pb::ListCompanySlotsRequest>,
     ) -> Result<Response<pb::ListCompanySlotsResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        Ok(Response::new(
+            records::list_slots(&self.0, request.into_inner()).await?,
+        ))
     }
 
     async fn promote_companies(
         &self,
-        _request: Request<pb::PromoteCompaniesRequest>,
+        request: Request<pb::PromoteCompaniesRequest>,
     ) -> Result<Response<Self::PromoteCompaniesStream>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let actor = actor(&request);
+        let sent = request.into_inner();
+        let call = Promotion::parse(&sent.slot_ids, &sent.batch_id, sent.validate_only, actor)?;
+        Ok(self
+            .0
+            .stream(|room, answers| call.run::<PromoteSlots>(room, answers)))
     }
 
     async fn get_company(
         &self,
-        _request: Request<pb::GetCompanyRequest>,
+        request: Request<pb::GetCompanyRequest>,
     ) -> Result<Response<pb::GetCompanyResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        Ok(Response::new(
+            records::get(&self.0, request.into_inner()).await?,
+        ))
     }
 
     async fn batch_get_companies(
         &self,
-        _request: Request<pb::BatchGetCompaniesRequest>,
+        request: Request<pb::BatchGetCompaniesRequest>,
     ) -> Result<Response<pb::BatchGetCompaniesResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        Ok(Response::new(
+            records::batch_get(&self.0, request.into_inner()).await?,
+        ))
     }
 
     async fn list_companies(
         &self,
-        _request: Request<pb::ListCompaniesRequest>,
+        request: Request<pb::ListCompaniesRequest>,
     ) -> Result<Response<pb::ListCompaniesResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        Ok(Response::new(
+            records::list(&self.0, request.into_inner()).await?,
+        ))
     }
 
     async fn update_company(
         &self,
-        _request: Request<pb::UpdateCompanyRequest>,
+        request: Request<pb::UpdateCompanyRequest>,
     ) -> Result<Response<pb::UpdateCompanyResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let actor = actor(&request);
+        Ok(Response::new(
+            write::update(&self.0, request.into_inner(), actor).await?,
+        ))
     }
 
     async fn archive_company(
         &self,
-        _request: Request<pb::ArchiveCompanyRequest>,
+        request: Request<pb::ArchiveCompanyRequest>,
     ) -> Result<Response<pb::ArchiveCompanyResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let actor = actor(&request);
+        Ok(Response::new(
+            write::archive(&self.0, request.into_inner(), actor).await?,
+        ))
     }
 
     async fn list_company_history(
         &self,
-        _request: Request<pb::ListCompanyHistoryRequest>,
+        request: Request<pb::ListCompanyHistoryRequest>,
     ) -> Result<Response<pb::ListCompanyHistoryResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        Ok(Response::new(
+            records::list_history(&self.0, request.into_inner()).await?,
+        ))
     }
 }

@@ -10,7 +10,9 @@
 //! * TLS is tried first under `sslmode=prefer`. Where it fails, plain text is used only if the
 //!   server is this machine itself (distributions ship self-signed certificates for localhost).
 
+use std::pin::Pin;
 use std::sync::Once;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
@@ -60,6 +62,59 @@ pub(crate) async fn connect_with(
         ensure_role(&mut conn, url, role).await?;
     }
     Ok(conn)
+}
+
+/// The same for a connection that many callers send on at a time: see [`Batched`].
+///
+/// # Errors
+/// As [`connect`].
+pub(super) async fn connect_shared(
+    url: &DatabaseUrl,
+    role: Option<&str>,
+    options: &str,
+) -> Result<AsyncPgConnection, Error> {
+    let (client, connection) = open(url, role, options).await?;
+    tokio::spawn(async move {
+        if let Err(error) = Batched::new(connection).await {
+            tracing::warn!(error = %describe(&error), "a shared database connection ended");
+        }
+    });
+    let mut conn = AsyncPgConnection::try_from(client)
+        .await
+        .map_err(|e| failed(url, e.to_string()))?;
+    if let Some(role) = role {
+        ensure_role(&mut conn, url, role).await?;
+    }
+    Ok(conn)
+}
+
+/// Drives a connection that many send on. Each time that it is woken it first lets those run who were woken
+/// with it, since they are about to send as well: one write to the socket then carries what all of them ask.
+struct Batched<Driver> {
+    driver: Driver,
+    others_ran: bool,
+}
+
+impl<Driver> Batched<Driver> {
+    fn new(driver: Driver) -> Self {
+        Self {
+            driver,
+            others_ran: false,
+        }
+    }
+}
+
+impl<Driver: Future + Unpin> Future for Batched<Driver> {
+    type Output = Driver::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.others_ran = !self.others_ran;
+        if self.others_ran {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.driver).poll(context)
+    }
 }
 
 /// A raw client for what diesel hides: error codes and positions, batches with several statements.

@@ -4,6 +4,7 @@
 //! * No test query at check-out: that would double the round trips of a point read. A connection
 //!   whose socket is known to be dead is thrown away instead, which costs nothing and is what makes
 //!   the pool recover after PostgreSQL restarted.
+//! * Reads of one row by its key do not take a connection from each other: see [`Pool::point_read`].
 //! * Every connection acts as the role that was asked for.
 //! * [`Pool::connect`] connects once itself, so that a wrong URL is an error with its reason and
 //!   not a timeout; later the reason of failed attempts is logged and comes with the timeout.
@@ -21,6 +22,7 @@ use futures_util::future::BoxFuture;
 
 use super::connect::connect_with;
 use super::error::Error;
+use super::point_reads::{PointReads, SharedConnection};
 use super::url::DatabaseUrl;
 
 type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
@@ -42,6 +44,8 @@ pub struct PoolOptions {
     pub connection_timeout: Duration,
     /// How long a statement may run; one that waits for a lock gets a quarter of it.
     pub statement_timeout: Duration,
+    /// How many connections point reads share, beside those of the pool; at least one.
+    pub point_read_connections: u32,
 }
 
 impl PoolOptions {
@@ -54,6 +58,7 @@ impl PoolOptions {
             max_size: 10,
             connection_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(60),
+            point_read_connections: 2,
         }
     }
 }
@@ -65,6 +70,7 @@ pub struct Pool {
     max_size: u32,
     patience: Duration,
     last_error: LastError,
+    point_reads: Arc<PointReads>,
 }
 
 impl Pool {
@@ -75,6 +81,7 @@ impl Pool {
     pub async fn connect(options: PoolOptions) -> Result<Self, Error> {
         let first = connect_as(&options).await?;
         let last_error = LastError::default();
+        let point_reads = Arc::new(PointReads::new(options.clone()));
         let PoolOptions {
             max_size,
             connection_timeout: patience,
@@ -92,6 +99,7 @@ impl Pool {
             max_size,
             patience,
             last_error,
+            point_reads,
         })
     }
 
@@ -109,6 +117,22 @@ impl Pool {
     /// [`Error::PoolTimeout`].
     pub async fn get_owned(&self) -> Result<PooledConnection<'static>, Error> {
         self.inner.get_owned().await.map_err(|e| self.timeout(e))
+    }
+
+    /// Runs a single statement that finds at most one row by a unique key, on a connection that many such
+    /// reads share. It is run again if the connection is lost, so it must not write.
+    ///
+    /// # Errors
+    /// Outside: [`Error::Connect`], [`Error::Query`] where no connection could be had. Inside: what
+    /// PostgreSQL said to the statement.
+    pub async fn point_read<T, Read>(
+        &self,
+        read: impl Fn(SharedConnection) -> Read,
+    ) -> Result<diesel::QueryResult<T>, Error>
+    where
+        Read: Future<Output = diesel::QueryResult<T>>,
+    {
+        self.point_reads.run(read).await
     }
 
     /// Connections that are open, and those of them that nobody uses; for metrics.

@@ -1,4 +1,4 @@
-//! `TraceRow`: from a row's identity to its fate, its load, its contact and its person.
+//! `TraceRow`: from a row's identity to its fate, its load or slot, its contact and its person.
 
 use super::{
     convert,
@@ -66,6 +66,8 @@ pub(super) async fn trace(
             repository::get_rejected(connection, &row.batch_id, row.lane, offsets, 1).await?;
         response.rejected_row = rejected.into_iter().next().map(convert::rejected_row);
     }
+    let slot_id = repository::find_slot(connection, &row).await?;
+    response.slot_id = slot_id.map(|id| id.to_string()).unwrap_or_default();
     response.load = load.map(convert::raw_load);
     response.row = Some(convert::identity(row));
     Ok(response)

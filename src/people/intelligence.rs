@@ -7,12 +7,13 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    person,
+    convert,
     repository::intelligence::{self as repository, Intelligence, NewIntelligence},
 };
 use crate::{
     config::EnrichmentSettings,
     domain::row::{RowLimits, validate_object},
+    golden::fields,
     proto::people::v1 as pb,
     room::Room,
     rpc::{Error, from_timestamp, to_timestamp},
@@ -22,8 +23,6 @@ use crate::{
 const MAX_BYTES: usize = 1024 * 1024;
 /// The most skills of a person.
 const MAX_SKILLS: usize = 1_000;
-/// The longest skill, in bytes.
-const MAX_SKILL_BYTES: usize = 1_000;
 /// How far the clock of a worker may run ahead of ours: a time within it is no time in the future.
 const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(1);
 
@@ -57,14 +56,14 @@ pub(super) async fn put_intelligence(
     let sent = request
         .intelligence
         .ok_or_else(|| Error::invalid(FIELDS.whole, "is missing"))?;
-    let person_id = person::uuid(FIELDS.person_id, &sent.person_id)?;
+    let person_id = fields::id(FIELDS.person_id, &sent.person_id)?;
     let new = parse(sent, room.limits.max_depth)?;
     let ttl = settings.intelligence_ttl;
     let mut connection = room.connection().await?;
     let put = room
         .uncut(async move { repository::put(&mut connection, person_id, &new, ttl).await })
         .await?
-        .ok_or_else(|| person::not_found(person_id))?;
+        .ok_or_else(|| convert::not_found(person_id))?;
     Ok(pb::PutIntelligenceResponse {
         stored: put.outcome != "older",
         intelligence: Some(intelligence(put.intelligence)),
@@ -75,9 +74,9 @@ pub(super) async fn get_intelligence(
     room: &Room,
     request: pb::GetIntelligenceRequest,
 ) -> Result<pb::GetIntelligenceResponse, Error> {
-    let key = person::key("key", request.key.as_ref())?;
+    let key = convert::key("key", request.key.as_ref())?;
     let mut connection = room.connection().await?;
-    let person_id = person::id_of(&mut connection, &key).await?;
+    let person_id = convert::person_id(&mut connection, &key).await?;
     let known = repository::get(&mut connection, person_id)
         .await?
         .ok_or_else(|| Error::NotFound {
@@ -142,7 +141,7 @@ fn skills(sent: Vec<String>) -> Result<Vec<String>, Error> {
         return Err(Error::invalid(FIELDS.skills, description));
     }
     for skill in &sent {
-        person::check_text(FIELDS.skills, skill, MAX_SKILL_BYTES)?;
+        fields::indexed(FIELDS.skills, skill.clone())?;
         if skill.trim().is_empty() {
             return Err(Error::invalid(FIELDS.skills, "a skill must not be blank"));
         }
@@ -206,7 +205,7 @@ fn intelligence(known: Intelligence) -> pb::Intelligence {
 
 /// Refuses intelligence of somebody else than the person in question; its id may be left out.
 pub(super) fn check_owner(sent: &pb::Intelligence, person_id: Uuid) -> Result<(), Error> {
-    if !sent.person_id.is_empty() && person::uuid(FIELDS.person_id, &sent.person_id)? != person_id {
+    if !sent.person_id.is_empty() && fields::id(FIELDS.person_id, &sent.person_id)? != person_id {
         return Err(Error::invalid(
             FIELDS.person_id,
             "is another person than person_id; leave it out",

@@ -1,9 +1,9 @@
 //! People: staged rows and contacts become golden records, one an email.
 
+mod convert;
 mod enrichment;
 mod golden;
 mod intelligence;
-mod person;
 mod repository;
 mod service;
 mod sweep;

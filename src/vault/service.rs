@@ -20,7 +20,7 @@ const ANSWER_BUFFER: usize = 2;
 
 /// What the calls of the room share.
 pub(super) struct Shared {
-    pool: Pool,
+    pub(super) pool: Pool,
     pub(super) limits: Limits,
     pub(super) shutdown: CancellationToken,
     tasks: TaskTracker,

@@ -3,26 +3,21 @@
 use uuid::Uuid;
 
 use super::super::{
-    person,
+    convert,
     repository::enrichment::{Entry, Lease},
 };
 use crate::{
+    golden::fields,
     proto::people::v1 as pb,
     rpc::{Error, to_timestamp},
 };
 
 /// Refuses a list that is empty or longer than one call may hold.
 pub(super) fn some_within(what: &'static str, actual: usize, limit: usize) -> Result<(), Error> {
-    match actual {
-        0 => Err(Error::invalid(what, "give at least one")),
-        _ if actual > limit => Err(Error::LimitExceeded {
-            what,
-            limit,
-            actual,
-            setting: "max-ingest-rows",
-        }),
-        _ => Ok(()),
+    if actual == 0 {
+        return Err(Error::invalid(what, "give at least one"));
     }
+    fields::within(what, actual, limit, "max-ingest-rows")
 }
 
 pub(super) fn no_entry(person_id: Uuid) -> Error {
@@ -35,17 +30,13 @@ pub(super) fn no_entry(person_id: Uuid) -> Error {
 /// A state by its name in the database; `None` for the unspecified one.
 pub(super) fn state(field: &'static str, number: i32) -> Result<Option<&'static str>, Error> {
     use pb::EnrichmentState as State;
-    Ok(match State::try_from(number) {
-        Ok(State::Unspecified) => None,
-        Ok(State::Queued) => Some("queued"),
-        Ok(State::Leased) => Some("leased"),
-        Ok(State::Completed) => Some("completed"),
-        Ok(State::Dead) => Some("dead"),
-        Ok(State::Suppressed) => Some("suppressed"),
-        Err(_) => {
-            let description = format!("{number} is not a value of its enum");
-            return Err(Error::invalid(field, description));
-        }
+    Ok(match fields::known(field, number)? {
+        State::Unspecified => None,
+        State::Queued => Some("queued"),
+        State::Leased => Some("leased"),
+        State::Completed => Some("completed"),
+        State::Dead => Some("dead"),
+        State::Suppressed => Some("suppressed"),
     })
 }
 
@@ -78,7 +69,7 @@ pub(super) fn entry(entry: Entry) -> pb::EnrichmentEntry {
 
 pub(super) fn lease(lease: Lease) -> pb::lease_enrichment_response::Lease {
     pb::lease_enrichment_response::Lease {
-        person: Some(person::person(lease.person)),
+        person: Some(convert::person(lease.person)),
         lease_token: lease.lease_token,
         lease_expire_time: Some(to_timestamp(lease.lease_expires_at)),
         priority: lease.priority,

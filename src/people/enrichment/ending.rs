@@ -6,14 +6,15 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        intelligence, person,
+        convert as people, intelligence,
         repository::enrichment::{self as repository, Backoff, Completion},
     },
     convert,
 };
 use crate::{
     config::EnrichmentSettings,
-    domain::{Actor, MAX_INDEXED_TEXT_BYTES},
+    domain::Actor,
+    golden::fields,
     proto::people::v1 as pb,
     room::Room,
     rpc::Error,
@@ -35,7 +36,7 @@ pub(in crate::people) async fn complete_enrichment(
     match completed.outcome.as_str() {
         "completed" => Ok(pb::CompleteEnrichmentResponse {
             entry: Some(convert::entry(completed.entry)),
-            person: Some(person::person(completed.person)),
+            person: Some(people::person(completed.person)),
         }),
         "lost" => Err(lost(person_id, completed.entry.state)),
         "no_company" => Err(Error::invalid(
@@ -55,20 +56,21 @@ fn lost(person_id: Uuid, state: String) -> Error {
 
 /// Reads what a worker found, or why it found nothing.
 fn completion(request: pb::CompleteEnrichmentRequest, room: &Room) -> Result<Completion, Error> {
-    let person_id = person::uuid("person_id", &request.person_id)?;
+    let person_id = fields::id("person_id", &request.person_id)?;
     let lease_token = lease_token(request.lease_token)?;
     let mask = request.update_mask.unwrap_or_default().paths;
     let found = !mask.is_empty() || request.intelligence.is_some();
     check_reason(&request.not_found_reason, found)?;
     let sent = request.person.unwrap_or_default();
-    if !sent.person_id.is_empty() && person::uuid("person.person_id", &sent.person_id)? != person_id
+    if !sent.person_id.is_empty() && fields::id("person.person_id", &sent.person_id)? != person_id
     {
         return Err(Error::invalid(
             "person.person_id",
             "is another person than person_id; leave it out",
         ));
     }
-    let changes = person::changes(&sent, &mask)?;
+    let mask = people::columns("update_mask", &mask)?;
+    let changes = people::changes(&sent, &mask)?;
     let intelligence = request
         .intelligence
         .map(|sent| {
@@ -87,7 +89,7 @@ fn completion(request: pb::CompleteEnrichmentRequest, room: &Room) -> Result<Com
 
 fn check_reason(reason: &str, found: bool) -> Result<(), Error> {
     const FIELD: &str = "not_found_reason";
-    person::check_text(FIELD, reason, MAX_INDEXED_TEXT_BYTES)?;
+    fields::indexed(FIELD, reason.to_owned())?;
     match (reason.trim().is_empty(), found) {
         (true, false) => Err(Error::invalid(
             FIELD,
@@ -117,9 +119,9 @@ pub(in crate::people) async fn fail_enrichment(
     settings: &EnrichmentSettings,
     request: pb::FailEnrichmentRequest,
 ) -> Result<pb::FailEnrichmentResponse, Error> {
-    let person_id = person::uuid("person_id", &request.person_id)?;
+    let person_id = fields::id("person_id", &request.person_id)?;
     let lease_token = lease_token(request.lease_token)?;
-    person::check_text("error", &request.error, MAX_INDEXED_TEXT_BYTES)?;
+    fields::indexed("error", request.error.clone())?;
     if request.error.trim().is_empty() {
         return Err(Error::invalid("error", "say what went wrong"));
     }
@@ -166,7 +168,7 @@ pub(in crate::people) async fn revive_enrichment(
     let person_ids = request
         .person_ids
         .iter()
-        .map(|text| person::uuid("person_ids", text))
+        .map(|text| fields::id("person_ids", text))
         .collect::<Result<Vec<Uuid>, Error>>()?;
     let max_failures = settings.enrichment_max_failures;
     let mut connection = room.connection().await?;

@@ -11,13 +11,11 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use pb::enqueue_enrichment_response::Outcome;
 use uuid::Uuid;
 
-use super::{
-    person,
-    repository::enrichment::{self as repository, EntryFilter},
-};
+use super::repository::enrichment::{self as repository, EntryFilter};
 use crate::{
     config::EnrichmentSettings,
-    domain::{Actor, MAX_INDEXED_TEXT_BYTES},
+    domain::Actor,
+    golden::fields,
     proto::people::v1 as pb,
     room::Room,
     rpc::{Answers, Begun, Error, PageRequest, to_timestamp},
@@ -59,7 +57,7 @@ impl EnqueueCall {
         convert::some_within("entries", request.entries.len(), limit)?;
         let (mut person_ids, mut priorities) = (Vec::new(), Vec::new());
         for entry in &request.entries {
-            person_ids.push(person::uuid("entries.person_id", &entry.person_id)?);
+            person_ids.push(fields::id("entries.person_id", &entry.person_id)?);
             if !(0..=MAX_PRIORITY).contains(&entry.priority) {
                 let description = format!("{} is not from 0 to {MAX_PRIORITY}", entry.priority);
                 return Err(Error::invalid("entries.priority", description));
@@ -126,7 +124,7 @@ pub(super) async fn lease_enrichment(
     request: pb::LeaseEnrichmentRequest,
     actor: Actor,
 ) -> Result<pb::LeaseEnrichmentResponse, Error> {
-    person::check_text("worker", &request.worker, MAX_INDEXED_TEXT_BYTES)?;
+    fields::indexed("worker", request.worker.clone())?;
     let worker = match request.worker.as_str() {
         "" => actor.as_str().to_owned(),
         _ => request.worker,
@@ -176,7 +174,7 @@ pub(super) async fn list_enrichment(
         state: convert::state("state", request.state)?,
         person_id: match request.person_id.as_str() {
             "" => None,
-            text => Some(person::uuid("person_id", text)?),
+            text => Some(fields::id("person_id", text)?),
         },
     };
     let mut connection = room.connection().await?;
@@ -184,7 +182,7 @@ pub(super) async fn list_enrichment(
     let last = page.items.last().filter(|_| page.more);
     Ok(pb::ListEnrichmentResponse {
         next_page_token: match last {
-            Some(last) => paging.token(&last.person_id)?,
+            Some(last) => paging.token(&last.person_id.to_string())?,
             None => String::new(),
         },
         entries: page.items.into_iter().map(convert::entry).collect(),

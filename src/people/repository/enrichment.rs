@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     intelligence::{NewIntelligence, millis},
-    person::{Person, columns as person_columns},
+    people::{Changes, Person, columns as person_columns},
 };
 use crate::{
     domain::Actor,
@@ -155,8 +155,8 @@ pub(in crate::people) async fn lease(
 pub(in crate::people) struct Completion {
     pub(in crate::people) person_id: Uuid,
     pub(in crate::people) lease_token: i64,
-    /// New values of fields by column, a JSON object; `None` where nothing was found.
-    pub(in crate::people) changes: Option<String>,
+    /// New values of fields by column; `None` where nothing was found.
+    pub(in crate::people) changes: Option<Changes>,
     pub(in crate::people) intelligence: Option<NewIntelligence>,
     /// Why nothing was found.
     pub(in crate::people) reason: Option<String>,
@@ -190,10 +190,12 @@ pub(in crate::people) async fn complete(
         person_columns("(c.person)")
     );
     let new = completion.intelligence.as_ref();
+    let changes = completion.changes.as_ref().map(serde_json::to_string);
+    let changes = changes.transpose().map_err(Error::internal)?;
     let rows: Vec<Completed> = sql_query(statement)
         .bind::<SqlUuid, _>(completion.person_id)
         .bind::<BigInt, _>(completion.lease_token)
-        .bind::<Nullable<Text>, _>(completion.changes.as_deref())
+        .bind::<Nullable<Text>, _>(changes)
         .bind::<Nullable<Text>, _>(new.map(|new| new.profile.as_str()))
         .bind::<Nullable<Array<Text>>, _>(new.map(|new| new.skills.as_slice()))
         .bind::<Nullable<Text>, _>(new.and_then(|new| new.experience.as_deref()))
@@ -289,10 +291,13 @@ const LIST: &str = "
 pub(in crate::people) async fn list(
     connection: &mut AsyncPgConnection,
     filter: &EntryFilter,
-    request: &PageRequest<Uuid>,
+    request: &PageRequest<String>,
 ) -> Result<Page<Entry>, Error> {
+    // An id as its text, which is what a page token holds.
+    let after = request.after.as_deref().map(Uuid::parse_str);
+    let after = after.transpose().map_err(Error::internal)?;
     let rows: Vec<Listed> = sql_query(LIST)
-        .bind::<Nullable<SqlUuid>, _>(request.after)
+        .bind::<Nullable<SqlUuid>, _>(after)
         .bind::<Nullable<Text>, _>(filter.state)
         .bind::<Nullable<SqlUuid>, _>(filter.person_id)
         .bind::<BigInt, _>(request.size + 1)

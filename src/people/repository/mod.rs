@@ -1,8 +1,6 @@
-//! Queries of intelligence and of the enrichment queue. No proto here.
-//!
-//! Writes are calls of the functions in `migrations/functions/people_intelligence.sql` and `ple*.sql`, whose
-//! outcomes come back as values; reads are one statement each.
+//! Every query of the room that is not the same for companies.
 
-pub(super) mod enrichment;
-pub(super) mod intelligence;
-pub(super) mod person;
+pub(in crate::people) mod enrichment;
+pub(in crate::people) mod intelligence;
+pub(in crate::people) mod people;
+pub(in crate::people) mod promotion;

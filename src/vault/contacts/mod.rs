@@ -23,9 +23,10 @@ pub(super) async fn get(
     request: pb::GetContactRequest,
 ) -> Result<pb::GetContactResponse, Error> {
     let key = convert::key("key", request.key.as_ref())?;
-    let connection = shared.connection().await?;
-    let contact = repository::get_contact(&connection, key.clone())
-        .await?
+    let contact = shared
+        .pool
+        .point_read(|connection| repository::get_contact(connection, key.clone()))
+        .await??
         .ok_or_else(|| convert::not_found(&key))?;
     Ok(pb::GetContactResponse {
         contact: Some(convert::contact(contact)),

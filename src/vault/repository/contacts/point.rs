@@ -13,7 +13,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use futures_util::TryStreamExt as _;
 
 use super::{Contact, columns};
-use crate::rpc::Error;
+use crate::{db::SharedConnection, rpc::Error};
 
 /// What names a contact.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,9 +60,9 @@ impl Query for PointRead {
 
 /// One contact.
 pub(in crate::vault) async fn get_contact(
-    connection: &AsyncPgConnection,
+    connection: SharedConnection,
     key: ContactKey,
-) -> Result<Option<Contact>, Error> {
+) -> QueryResult<Option<Contact>> {
     let contacts: Vec<Contact> = PointRead(key).load(&mut &*connection).await?;
     Ok(contacts.into_iter().next())
 }

@@ -1,0 +1,185 @@
+//! Connections that many point reads share.
+//!
+//! To read one row by its key takes PostgreSQL microseconds; what costs is to wake a connection for each of
+//! them. So the statements of all callers are sent down a few connections one after the other without waiting
+//! for answers (pipelining), and come back in their order.
+//!
+//! Guarantees:
+//! * Only single statements that find at most one row by a unique key belong here. Whatever takes longer has
+//!   the pool, and so cannot hold up a point read.
+//! * A read goes where the fewest others are on their way, and PostgreSQL ends one that takes longer than
+//!   [`LONGEST_READ`].
+//! * A connection that dies takes nothing with it but the reads that were on it, and those are tried again
+//!   on another: they changed nothing.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use diesel::result::{DatabaseErrorKind, Error as QueryError, QueryResult};
+use diesel_async::AsyncPgConnection;
+
+use super::{connect::connect_shared, error::Error, pool::PoolOptions};
+
+/// How long a point read may take. One that takes this long waits for a lock that only an administrator's
+/// statement takes.
+const LONGEST_READ: Duration = Duration::from_secs(5);
+/// How much longer an answer may be on its way until its connection counts as dead: a network that swallows
+/// everything says nothing.
+const LONGEST_SILENCE: Duration = Duration::from_secs(7);
+
+/// The shared connections.
+#[derive(Debug)]
+pub(super) struct PointReads {
+    options: PoolOptions,
+    slots: Box<[Slot]>,
+}
+
+/// The place of one connection.
+#[derive(Debug, Default)]
+struct Slot {
+    current: Mutex<Option<Arc<Shared>>>,
+    /// Held by who connects, so that a hundred callers do not.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+/// A connection and what is known of it. Each read holds it for as long as it is on its way, so that the
+/// number of its owners tells how busy it is, and it is closed after the last one.
+struct Shared {
+    connection: AsyncPgConnection,
+    dead: AtomicBool,
+}
+
+/// A connection that others use at the same time: what is sent on it goes out at once and is answered in turn.
+#[derive(Debug)]
+pub struct SharedConnection(Arc<Shared>);
+
+impl std::ops::Deref for SharedConnection {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        &self.0.connection
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("dead", &self.dead)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PointReads {
+    /// Room for connections, which are made when they are first wanted.
+    pub(super) fn new(options: PoolOptions) -> Self {
+        let slots = (0..options.point_read_connections.max(1)).map(|_| Slot::default());
+        Self {
+            slots: slots.collect(),
+            options,
+        }
+    }
+
+    /// Runs a point read; again on another connection if the first was lost.
+    ///
+    /// # Errors
+    /// Outside: no connection could be made, or several died in a row. Inside: what PostgreSQL said.
+    pub(super) async fn run<T, Read>(
+        &self,
+        read: impl Fn(SharedConnection) -> Read,
+    ) -> Result<QueryResult<T>, Error>
+    where
+        Read: Future<Output = QueryResult<T>>,
+    {
+        // When PostgreSQL restarts, each of the connections has died.
+        for _ in 0..=self.slots.len() {
+            let shared = self.least_busy().await?;
+            let reading = read(SharedConnection(Arc::clone(&shared)));
+            match tokio::time::timeout(LONGEST_SILENCE, reading).await {
+                Ok(Err(error)) if is_lost(&error) => shared.dead.store(true, Ordering::Relaxed),
+                Ok(result) => return Ok(result),
+                Err(_elapsed) => {
+                    shared.dead.store(true, Ordering::Relaxed);
+                    return Err(lost(format!("no answer within {LONGEST_SILENCE:?}")));
+                }
+            }
+        }
+        Err(lost("every connection was lost while it read".to_owned()))
+    }
+
+    async fn least_busy(&self) -> Result<Arc<Shared>, Error> {
+        let mut best: Option<Arc<Shared>> = None;
+        for slot in &self.slots {
+            let Some(shared) = slot.alive() else {
+                return slot.connect(&self.options).await;
+            };
+            // Both counts hold one owner more than there are reads: the slot, and this loop.
+            if best
+                .as_ref()
+                .is_none_or(|best| Arc::strong_count(&shared) < Arc::strong_count(best))
+            {
+                best = Some(shared);
+            }
+        }
+        best.ok_or_else(|| lost("there is no room for one".to_owned()))
+    }
+}
+
+impl Slot {
+    fn alive(&self) -> Option<Arc<Shared>> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current
+            .as_ref()
+            .filter(|shared| !shared.dead.load(Ordering::Relaxed))
+            .cloned()
+    }
+
+    async fn connect(&self, options: &PoolOptions) -> Result<Arc<Shared>, Error> {
+        let connecting = async {
+            let _alone = self.connecting.lock().await;
+            if let Some(shared) = self.alive() {
+                return Ok(shared);
+            }
+            let settings = format!("-c statement_timeout={}", LONGEST_READ.as_millis());
+            let connection =
+                connect_shared(&options.url, options.role.as_deref(), &settings).await?;
+            let shared = Arc::new(Shared {
+                connection,
+                dead: AtomicBool::new(false),
+            });
+            *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(Arc::clone(&shared));
+            Ok(shared)
+        };
+        match tokio::time::timeout(options.connection_timeout, connecting).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(lost(format!(
+                "none could be made within {:?}",
+                options.connection_timeout
+            ))),
+        }
+    }
+}
+
+fn lost(detail: String) -> Error {
+    Error::Query {
+        doing: "a point read needs a connection".to_owned(),
+        detail,
+    }
+}
+
+/// Whether the connection is gone, rather than the statement refused. A server that ends says so first.
+fn is_lost(error: &QueryError) -> bool {
+    match error {
+        QueryError::DatabaseError(
+            DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection,
+            _,
+        ) => true,
+        QueryError::DatabaseError(_, said) => said.message().starts_with("terminating connection"),
+        _ => false,
+    }
+}
