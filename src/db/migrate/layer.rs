@@ -59,22 +59,16 @@ const FILES: [(&str, &str); 15] = [
     function_file!("vault.sql"),
     function_file!("vault_contacts.sql"),
     function_file!("vault_suppressions.sql"),
-<<<<<<< HEAD
-=======
     function_file!("company.sql"),
     function_file!("company_slots.sql"),
     function_file!("company_records.sql"),
->>>>>>> people
     function_file!("people.sql"),
     function_file!("people_staging.sql"),
     function_file!("people_promotion.sql"),
     function_file!("people_writes.sql"),
-<<<<<<< HEAD
     function_file!("people_intelligence.sql"),
     function_file!("ple.sql"),
     function_file!("ple_ending.sql"),
-=======
->>>>>>> people
 ];
 
 /// How long a rebuild waits for a table that others use. Short, because everybody who comes after it

@@ -12,11 +12,7 @@ use super::{
     convert,
 };
 use crate::{
-    config::EnrichmentSettings,
-    domain::Actor,
-    golden::fields,
-    proto::people::v1 as pb,
-    room::Room,
+    config::EnrichmentSettings, domain::Actor, golden::fields, proto::people::v1 as pb, room::Room,
     rpc::Error,
 };
 
@@ -62,8 +58,7 @@ fn completion(request: pb::CompleteEnrichmentRequest, room: &Room) -> Result<Com
     let found = !mask.is_empty() || request.intelligence.is_some();
     check_reason(&request.not_found_reason, found)?;
     let sent = request.person.unwrap_or_default();
-    if !sent.person_id.is_empty() && fields::id("person.person_id", &sent.person_id)? != person_id
-    {
+    if !sent.person_id.is_empty() && fields::id("person.person_id", &sent.person_id)? != person_id {
         return Err(Error::invalid(
             "person.person_id",
             "is another person than person_id; leave it out",
