@@ -25,6 +25,7 @@ mod json_function;
 mod laws;
 mod looking;
 mod migrations;
+mod people;
 mod promotion;
 mod reference;
 mod service;
