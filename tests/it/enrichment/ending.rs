@@ -70,7 +70,7 @@ async fn a_completion_writes_the_person_as_an_enrichment_and_its_intelligence() 
     assert_eq!(history.len(), 1);
     assert_eq!(
         (history[0].get::<_, &str>(0), history[0].get::<_, &str>(1)),
-        (r#"["linkedin_url", "seniority"]"#, "anonymous")
+        (r#"["seniority", "linkedin_url"]"#, "anonymous")
     );
     let key = PersonKey {
         key: Some(Key::PersonId(a.clone())),
