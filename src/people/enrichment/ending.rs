@@ -98,7 +98,7 @@ fn check_reason(reason: &str, found: bool) -> Result<(), Error> {
     }
 }
 
-/// A token as LeaseEnrichment gives them out: from 1 on.
+/// A token as `LeaseEnrichment` gives them out: from 1 on.
 fn lease_token(token: i64) -> Result<i64, Error> {
     if token < 1 {
         return Err(Error::invalid(
