@@ -14,6 +14,9 @@ use super::{
 };
 use crate::harness::{App, assert_field, refused};
 
+/// Makes a good message a bad one.
+type Spoil<Message> = Box<dyn Fn(&mut Message)>;
+
 const NOBODY: &str = "00000000-0000-0000-0000-000000000001";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,7 +26,7 @@ async fn intelligence_that_is_malformed_or_too_large() {
     let a = person(&sql, "a@x.example").await;
     let before = contents(&sql).await;
     let future = ago(&sql, -3_600.0).await;
-    let bad: [(&str, Box<dyn Fn(&mut Intelligence)>); 16] = [
+    let bad: [(&str, Spoil<Intelligence>); 16] = [
         ("person_id", Box::new(|i| i.person_id = "7".to_owned())),
         ("profile_json", Box::new(|i| i.profile_json.clear())),
         (
@@ -187,7 +190,7 @@ async fn completing_and_failing() {
     let (_, token) = lease_one(&app).await;
     let before = contents(&sql).await;
     let good = found(&a, token, "CTO");
-    let bad: [(&str, Box<dyn Fn(&mut CompleteEnrichmentRequest)>); 13] = [
+    let bad: [(&str, Spoil<CompleteEnrichmentRequest>); 13] = [
         ("person_id", Box::new(|r| r.person_id.clear())),
         ("lease_token", Box::new(|r| r.lease_token = 0)),
         ("not_found_reason", Box::new(|r| r.update_mask = None)),
