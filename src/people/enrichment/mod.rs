@@ -25,7 +25,7 @@ use crate::{
 const MAX_PRIORITY: i32 = 1_000;
 /// The most people of one lease.
 const MAX_LEASED: i32 = 1_000;
-/// Where a worker's leases end, in milliseconds, whatever the settings say.
+/// The longest lease, whatever the settings say.
 const MAX_LEASE: Duration = Duration::from_secs(86_400);
 
 pub(super) async fn enqueue_enrichment(

@@ -19,7 +19,7 @@ use super::{enqueue, found, id, order, persons, stats};
 use crate::harness::{App, refused};
 
 const WORKERS: usize = 200;
-const PEOPLE: i32 = 600;
+const PEOPLE: i32 = 300;
 const LEASE_MS: i64 = 50;
 
 /// What the workers saw.
@@ -53,8 +53,13 @@ async fn work(app: &App, journal: &Journal, channel: Channel, nth: usize) {
             continue;
         };
         let leases = answer.into_inner().leases;
-        if leases.is_empty() && stats(app).await.completed == i64::from(PEOPLE) {
-            return;
+        if leases.is_empty() {
+            if stats(app).await.completed == i64::from(PEOPLE) {
+                return;
+            }
+            // Whoever asks without a pause holds up those who have something to complete.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
         }
         let held = leases.iter().map(|lease| (id(lease), lease.lease_token));
         journal.leases.lock().unwrap().extend(held);
@@ -62,8 +67,8 @@ async fn work(app: &App, journal: &Journal, channel: Channel, nth: usize) {
             journal.abandoned.fetch_add(leases.len(), Ordering::Relaxed);
             continue;
         }
-        if round % 4 == 1 || leases.is_empty() {
-            // The work itself takes longer than the lease; or there is none just now.
+        if round % 4 == 1 {
+            // The work itself takes longer than the lease.
             tokio::time::sleep(Duration::from_millis(60)).await;
         }
         for lease in leases {
