@@ -13,6 +13,7 @@
 mod bad_rows;
 mod bulk_stream;
 mod command_line;
+mod company;
 mod contacts;
 mod crash;
 mod doors;
