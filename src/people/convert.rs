@@ -159,10 +159,7 @@ fn change(person: &pb::Person, column: &str) -> Result<String, Error> {
 }
 
 /// The person after a write, unless it was refused.
-pub(super) fn written(
-    person_id: Uuid,
-    outcome: Option<WriteOutcome>,
-) -> Result<pb::Person, Error> {
+pub(super) fn written(person_id: Uuid, outcome: Option<WriteOutcome>) -> Result<pb::Person, Error> {
     let written = outcome.ok_or_else(|| not_found(person_id))?;
     match written.outcome.as_str() {
         "etag_mismatch" => Err(Error::EtagMismatch {
@@ -196,7 +193,10 @@ pub(super) fn person(person: Person) -> pb::Person {
         first_name: person.first_name.unwrap_or_default(),
         last_name: person.last_name.unwrap_or_default(),
         title: person.title.unwrap_or_default(),
-        company_id: person.company_id.map(|id| id.to_string()).unwrap_or_default(),
+        company_id: person
+            .company_id
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
         linkedin_url: person.linkedin_url.unwrap_or_default(),
         phone: person.phone.unwrap_or_default(),
         location: person.location.unwrap_or_default(),

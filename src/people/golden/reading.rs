@@ -178,11 +178,20 @@ mod tests {
     #[test]
     fn names_are_filled_from_one_another() {
         for (row, expected) in [
-            (r#"{"name":"Jane van Doe"}"#, ["Jane van Doe", "Jane", "Doe"]),
+            (
+                r#"{"name":"Jane van Doe"}"#,
+                ["Jane van Doe", "Jane", "Doe"],
+            ),
             (r#"{"name":" Jane "}"#, ["Jane", "", ""]),
-            (r#"{"first_name":"Jane","last_name":"Doe"}"#, ["Jane Doe", "Jane", "Doe"]),
+            (
+                r#"{"first_name":"Jane","last_name":"Doe"}"#,
+                ["Jane Doe", "Jane", "Doe"],
+            ),
             (r#"{"first_name":"Jane"}"#, ["", "Jane", ""]),
-            (r#"{"name":"J. Doe","first_name":"Jane"}"#, ["J. Doe", "Jane", ""]),
+            (
+                r#"{"name":"J. Doe","first_name":"Jane"}"#,
+                ["J. Doe", "Jane", ""],
+            ),
             (r#"{"name":"","first_name":null}"#, ["", "", ""]),
         ] {
             let found = names(row).map(Option::unwrap_or_default);
@@ -194,8 +203,18 @@ mod tests {
     fn domains_come_from_the_website_and_from_mail_that_is_not_free() {
         for (email, row, site, mail) in [
             ("a@acme.io", "{}", None, Some("acme.io")),
-            ("a@gmail.com", r#"{"website":"https://www.acme.io/x"}"#, Some("acme.io"), None),
-            ("a@acme.io", r#"{"website":"gmail.com"}"#, None, Some("acme.io")),
+            (
+                "a@gmail.com",
+                r#"{"website":"https://www.acme.io/x"}"#,
+                Some("acme.io"),
+                None,
+            ),
+            (
+                "a@acme.io",
+                r#"{"website":"gmail.com"}"#,
+                None,
+                Some("acme.io"),
+            ),
             ("a@github.io", r#"{"website":"co.uk"}"#, None, None),
         ] {
             let values = read(&slot(email, row)).unwrap();

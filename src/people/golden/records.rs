@@ -150,7 +150,8 @@ fn order(number: i32) -> Result<PersonOrder, Error> {
 fn filter(filter: pb::PersonFilter) -> Result<PersonFilter, Error> {
     let company_id = (!filter.company_id.is_empty())
         .then(|| fields::id("filter.company_id", &filter.company_id));
-    let prefix = |field, text| Ok::<_, Error>(fields::indexed(field, text)?.map(|text| like(&text)));
+    let prefix =
+        |field, text| Ok::<_, Error>(fields::indexed(field, text)?.map(|text| like(&text)));
     if filter.unlinked && company_id.is_some() {
         return Err(Error::invalid(
             "filter.unlinked",

@@ -23,14 +23,18 @@ async fn an_archived_person_stays_and_is_not_brought_back() {
     make(&sql, 1).await;
     let email = "p00001@x.example";
     let before = person(&app, email).await;
-    let archived = archive(&app, &before.person_id, &before.etag).await.unwrap();
+    let archived = archive(&app, &before.person_id, &before.etag)
+        .await
+        .unwrap();
     assert_eq!(archived.status(), PersonStatus::Inactive);
     assert_eq!(history_of(&app, email).await[1].changed_fields, ["status"]);
 
     // Repeating it changes nothing, also with the old etag.
     let written = writes(&sql).await;
     assert_eq!(
-        archive(&app, &before.person_id, &before.etag).await.unwrap(),
+        archive(&app, &before.person_id, &before.etag)
+            .await
+            .unwrap(),
         archived
     );
     assert_eq!(writes(&sql).await, written);
@@ -51,9 +55,13 @@ async fn a_bounced_person_stays_bounced_and_a_stale_etag_is_refused() {
     assert_eq!(kept, bounced);
 
     let other = person(&app, "p00002@x.example").await;
-    refused(archive(&app, &other.person_id, "old").await.map(Response::new))
-        .is(Code::Aborted, "ETAG_MISMATCH")
-        .says("current_etag", &other.etag);
+    refused(
+        archive(&app, &other.person_id, "old")
+            .await
+            .map(Response::new),
+    )
+    .is(Code::Aborted, "ETAG_MISMATCH")
+    .says("current_etag", &other.etag);
     let answer = archive(&app, "7d444840-9dc0-11d1-b245-5ffdce74fad2", "x").await;
     refused(answer.map(Response::new)).is(Code::NotFound, "NOT_FOUND");
     let answer = archive(&app, &other.person_id, "").await;

@@ -47,9 +47,11 @@ async fn law_3_no_row_takes_another_down() {
     request
         .json_rows
         .extend(bad.iter().map(|(row, ..)| row.clone().into_bytes().into()));
-    request
-        .json_rows
-        .push(format!(r#"{{"email":"last@x.example","title":"{long}"}}"#).into_bytes().into());
+    request.json_rows.push(
+        format!(r#"{{"email":"last@x.example","title":"{long}"}}"#)
+            .into_bytes()
+            .into(),
+    );
     let staged = stage(&app, request).await;
     assert_eq!(letters(&staged), format!("s{}s", "r".repeat(bad.len())));
     for (outcome, (row, reason, pointer)) in staged.outcomes[1..].iter().zip(&bad) {
@@ -118,7 +120,10 @@ async fn a_value_without_a_reading_is_left_out_and_noted() {
     );
     assert!(slots[1].slot.as_ref().unwrap().notes.is_empty());
     let person = person(&app, "a@x.example").await;
-    assert_eq!((person.title.as_str(), person.department.as_str()), ("", "ops"));
+    assert_eq!(
+        (person.title.as_str(), person.department.as_str()),
+        ("", "ops")
+    );
     app.stop().await;
 }
 

@@ -3,7 +3,7 @@
 use leadvault::proto::people::v1::{StagePeopleFromVaultRequest, StagePeopleFromVaultResponse};
 use serde_json::{Value, json};
 
-use super::{person, people, promote_all, slots};
+use super::{people, person, promote_all, slots};
 use crate::harness::{App, Sql, assert_field};
 
 /// Stages contacts, all or some, and returns the last message.
@@ -106,7 +106,10 @@ async fn some_contacts_and_deleted_ones() {
     sql.run("UPDATE vault.contacts SET status = 'inactive' WHERE email = 'c1@acme.io'")
         .await;
     let ids = sql
-        .rows("SELECT contact_id FROM vault.contacts ORDER BY contact_id", &[])
+        .rows(
+            "SELECT contact_id FROM vault.contacts ORDER BY contact_id",
+            &[],
+        )
         .await;
     let ids: Vec<i64> = ids.iter().map(|row| row.get(0)).collect();
     let some = [ids[1], ids[0], ids[1], i64::MAX];
@@ -144,7 +147,10 @@ async fn law_12_several_callers_stage_each_change_once() {
     };
     let (staged, ()) = tokio::join!(calls(), writer);
     let rest = from_vault(&app, &[]).await.staged;
-    assert!((1_500..=2_200).contains(&(staged + rest)), "{staged} {rest}");
+    assert!(
+        (1_500..=2_200).contains(&(staged + rest)),
+        "{staged} {rest}"
+    );
     // Whatever the callers saw, the newest slot of each is what its contact says.
     let behind: i64 = sql
         .one(

@@ -147,7 +147,10 @@ async fn replay(app: &App, sql: &Sql, journal: &BTreeMap<(String, i64, i32), Per
             for field in &entry.changed_fields {
                 assert_eq!(state.get(field), new.get(field), "{field} of {email}");
                 assert_ne!(old.get(field), new.get(field));
-                state.insert(field.clone(), old.get(field).cloned().unwrap_or(Value::Null));
+                state.insert(
+                    field.clone(),
+                    old.get(field).cloned().unwrap_or(Value::Null),
+                );
             }
         }
         assert!(state.values().all(Value::is_null), "{state:?}");
@@ -163,7 +166,9 @@ async fn a_person_is_not_found_before_it_was_made_and_as_it_is_later() {
     sql.run("INSERT INTO people.master (email, title) VALUES ('a@x.example', 'CTO')")
         .await;
     let made = person(&app, "a@x.example").await;
-    let first = history_of(&app, "a@x.example").await[0].change_time.unwrap();
+    let first = history_of(&app, "a@x.example").await[0]
+        .change_time
+        .unwrap();
     let before = Timestamp {
         seconds: first.seconds - 1,
         nanos: first.nanos,
@@ -175,7 +180,10 @@ async fn a_person_is_not_found_before_it_was_made_and_as_it_is_later() {
         nanos: 0,
     };
     let found = as_of(&app, &made.person_id, later).await.unwrap();
-    assert_eq!((found.title, found.create_time), ("CTO".into(), made.create_time));
+    assert_eq!(
+        (found.title, found.create_time),
+        ("CTO".into(), made.create_time)
+    );
     app.stop().await;
 }
 
@@ -193,7 +201,10 @@ async fn law_9_every_statement_writes_history_and_times_alone_are_no_change() {
     sql.run("UPDATE people.master SET title = 'CTO' WHERE email < '2'")
         .await;
     let changed: i64 = sql
-        .one("SELECT count(*) FROM people.master WHERE title = 'CTO'", &[])
+        .one(
+            "SELECT count(*) FROM people.master WHERE title = 'CTO'",
+            &[],
+        )
         .await;
     assert_eq!(sql.one::<i64>(count, &[]).await, 3_000 + changed);
     sql.run("UPDATE people.master SET title = title, updated_at = now(), enriched_at = now()")
@@ -256,7 +267,11 @@ async fn a_history_is_listed_by_any_key_in_pages_in_both_orders_and_between_time
         changed_before: all[4].change_time,
         ..Default::default()
     };
-    let some = client.list_person_history(request).await.unwrap().into_inner();
+    let some = client
+        .list_person_history(request)
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(some.entries, all[2..4]);
     let request = ListPersonHistoryRequest {
         key: by_email("nobody@x.example"),

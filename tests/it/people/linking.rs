@@ -92,7 +92,12 @@ async fn a_website_that_comes_later_links() {
     let acme = make_company(&app.sql().await, "acme.io").await;
     bring(&app, "apollo", json!({"email": "a@gmail.com"})).await;
     assert_eq!(person(&app, "a@gmail.com").await.company_id, "");
-    bring(&app, "crm", json!({"email": "a@gmail.com", "website": "acme.io"})).await;
+    bring(
+        &app,
+        "crm",
+        json!({"email": "a@gmail.com", "website": "acme.io"}),
+    )
+    .await;
     assert_eq!(person(&app, "a@gmail.com").await.company_id, acme);
     app.stop().await;
 }

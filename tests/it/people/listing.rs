@@ -16,7 +16,11 @@ async fn list(app: &App, mut request: ListPeopleRequest) -> Vec<Person> {
     let mut client = people(app).await;
     let mut people = Vec::new();
     loop {
-        let page = client.list_people(request.clone()).await.unwrap().into_inner();
+        let page = client
+            .list_people(request.clone())
+            .await
+            .unwrap()
+            .into_inner();
         assert!(page.people.len() <= request.page_size.max(1) as usize);
         people.extend(page.people);
         request.page_token = page.next_page_token;
@@ -63,7 +67,10 @@ async fn every_order_is_paged_and_misses_and_repeats_nothing() {
             _ => (pair[0].create_time, pair[1].create_time),
         });
         for (first, second) in times {
-            assert!(first.unwrap().seconds <= second.unwrap().seconds, "{order:?}");
+            assert!(
+                first.unwrap().seconds <= second.unwrap().seconds,
+                "{order:?}"
+            );
         }
         all.sort_unstable();
         assert_eq!(all, (1..=25).collect::<Vec<_>>(), "{order:?}");
@@ -93,21 +100,103 @@ async fn filters_find_what_they_say() {
     let any = PersonFilter::default;
     let cases: Vec<(PersonFilter, &[i32])> = vec![
         (any(), &[1, 2, 3, 4, 5, 6]),
-        (PersonFilter { status: PersonStatus::Bounced.into(), ..any() }, &[1]),
-        (PersonFilter { status: PersonStatus::Active.into(), ..any() }, &[2, 3, 4, 5, 6]),
-        (PersonFilter { company_id: company.clone(), ..any() }, &[2]),
-        (PersonFilter { unlinked: true, ..any() }, &[1, 3, 4, 5, 6]),
-        (PersonFilter { email_domain: "Sub.X.example".into(), ..any() }, &[6]),
-        (PersonFilter { email_domain: "x.example".into(), ..any() }, &[1, 2, 3, 4, 5]),
-        (PersonFilter { name_prefix: "nAME ".into(), ..any() }, &[1, 2, 4, 5, 6]),
-        (PersonFilter { name_prefix: r"100%_\R".into(), ..any() }, &[3]),
-        (PersonFilter { name_prefix: "1_0".into(), ..any() }, &[]),
-        (PersonFilter { location_prefix: "berlin".into(), ..any() }, &[1]),
-        (PersonFilter { seniority: "vp".into(), ..any() }, &[2]),
-        (PersonFilter { department: "ops".into(), ..any() }, &[3]),
-        (PersonFilter { enriched_before: Some(sixth), ..any() }, &[1, 2, 3, 4, 6]),
         (
-            PersonFilter { email_domain: "x.example".into(), unlinked: true, ..any() },
+            PersonFilter {
+                status: PersonStatus::Bounced.into(),
+                ..any()
+            },
+            &[1],
+        ),
+        (
+            PersonFilter {
+                status: PersonStatus::Active.into(),
+                ..any()
+            },
+            &[2, 3, 4, 5, 6],
+        ),
+        (
+            PersonFilter {
+                company_id: company.clone(),
+                ..any()
+            },
+            &[2],
+        ),
+        (
+            PersonFilter {
+                unlinked: true,
+                ..any()
+            },
+            &[1, 3, 4, 5, 6],
+        ),
+        (
+            PersonFilter {
+                email_domain: "Sub.X.example".into(),
+                ..any()
+            },
+            &[6],
+        ),
+        (
+            PersonFilter {
+                email_domain: "x.example".into(),
+                ..any()
+            },
+            &[1, 2, 3, 4, 5],
+        ),
+        (
+            PersonFilter {
+                name_prefix: "nAME ".into(),
+                ..any()
+            },
+            &[1, 2, 4, 5, 6],
+        ),
+        (
+            PersonFilter {
+                name_prefix: r"100%_\R".into(),
+                ..any()
+            },
+            &[3],
+        ),
+        (
+            PersonFilter {
+                name_prefix: "1_0".into(),
+                ..any()
+            },
+            &[],
+        ),
+        (
+            PersonFilter {
+                location_prefix: "berlin".into(),
+                ..any()
+            },
+            &[1],
+        ),
+        (
+            PersonFilter {
+                seniority: "vp".into(),
+                ..any()
+            },
+            &[2],
+        ),
+        (
+            PersonFilter {
+                department: "ops".into(),
+                ..any()
+            },
+            &[3],
+        ),
+        (
+            PersonFilter {
+                enriched_before: Some(sixth),
+                ..any()
+            },
+            &[1, 2, 3, 4, 6],
+        ),
+        (
+            PersonFilter {
+                email_domain: "x.example".into(),
+                unlinked: true,
+                ..any()
+            },
             &[1, 3, 4, 5],
         ),
     ];
@@ -123,11 +212,42 @@ async fn filters_find_what_they_say() {
     let mut client = people(&app).await;
     for (filter, field) in [
         (PersonFilter { status: 9, ..any() }, "filter.status"),
-        (PersonFilter { company_id: "x".into(), ..any() }, "filter.company_id"),
-        (PersonFilter { company_id: company, unlinked: true, ..any() }, "filter.unlinked"),
-        (PersonFilter { email_domain: "x".into(), ..any() }, "filter.email_domain"),
-        (PersonFilter { name_prefix: "\0".into(), ..any() }, "filter.name_prefix"),
-        (PersonFilter { seniority: "x".repeat(1_001), ..any() }, "filter.seniority"),
+        (
+            PersonFilter {
+                company_id: "x".into(),
+                ..any()
+            },
+            "filter.company_id",
+        ),
+        (
+            PersonFilter {
+                company_id: company,
+                unlinked: true,
+                ..any()
+            },
+            "filter.unlinked",
+        ),
+        (
+            PersonFilter {
+                email_domain: "x".into(),
+                ..any()
+            },
+            "filter.email_domain",
+        ),
+        (
+            PersonFilter {
+                name_prefix: "\0".into(),
+                ..any()
+            },
+            "filter.name_prefix",
+        ),
+        (
+            PersonFilter {
+                seniority: "x".repeat(1_001),
+                ..any()
+            },
+            "filter.seniority",
+        ),
     ] {
         let request = ListPeopleRequest {
             filter: Some(filter),
@@ -139,7 +259,11 @@ async fn filters_find_what_they_say() {
         page_size: 1,
         ..Default::default()
     };
-    let page = client.list_people(first.clone()).await.unwrap().into_inner();
+    let page = client
+        .list_people(first.clone())
+        .await
+        .unwrap()
+        .into_inner();
     let other = ListPeopleRequest {
         page_token: page.next_page_token,
         order_by: PersonOrder::CreatedDesc.into(),
@@ -153,12 +277,20 @@ async fn filters_find_what_they_say() {
 async fn slots_are_listed_by_what_they_are() {
     let app = App::start().await;
     let sql = app.sql().await;
-    stage(&app, rows(&[json!({"email": "a@x.example"}), json!({"email": "b@x.example"})])).await;
+    stage(
+        &app,
+        rows(&[
+            json!({"email": "a@x.example"}),
+            json!({"email": "b@x.example"}),
+        ]),
+    )
+    .await;
     let mut other = rows(&[json!({"email": "a@x.example", "n": 1})]);
     other.batch_id = "c".into();
     other.source = "crm".into();
     stage(&app, other).await;
-    sql.run("INSERT INTO people.slot (email, raw_data) VALUES ('nobody', '{}')").await;
+    sql.run("INSERT INTO people.slot (email, raw_data) VALUES ('nobody', '{}')")
+        .await;
     promote_all(&app).await;
     stage(&app, rows(&[json!({"email": "a@x.example", "n": 2})])).await;
 
@@ -166,12 +298,48 @@ async fn slots_are_listed_by_what_they_are() {
     let mut client = people(&app).await;
     let cases: Vec<(ListPersonSlotsRequest, &[i64])> = vec![
         (any(), &[1, 2, 3, 4, 5]),
-        (ListPersonSlotsRequest { order_by: SlotOrder::NewestFirst.into(), ..any() }, &[5, 4, 3, 2, 1]),
-        (ListPersonSlotsRequest { status: SlotStatus::Pending.into(), ..any() }, &[5]),
-        (ListPersonSlotsRequest { status: SlotStatus::Rejected.into(), ..any() }, &[4]),
-        (ListPersonSlotsRequest { email: "A@x.example".into(), ..any() }, &[1, 3, 5]),
-        (ListPersonSlotsRequest { source: "crm".into(), ..any() }, &[3]),
-        (ListPersonSlotsRequest { batch_id: "b".into(), ..any() }, &[1, 2, 5]),
+        (
+            ListPersonSlotsRequest {
+                order_by: SlotOrder::NewestFirst.into(),
+                ..any()
+            },
+            &[5, 4, 3, 2, 1],
+        ),
+        (
+            ListPersonSlotsRequest {
+                status: SlotStatus::Pending.into(),
+                ..any()
+            },
+            &[5],
+        ),
+        (
+            ListPersonSlotsRequest {
+                status: SlotStatus::Rejected.into(),
+                ..any()
+            },
+            &[4],
+        ),
+        (
+            ListPersonSlotsRequest {
+                email: "A@x.example".into(),
+                ..any()
+            },
+            &[1, 3, 5],
+        ),
+        (
+            ListPersonSlotsRequest {
+                source: "crm".into(),
+                ..any()
+            },
+            &[3],
+        ),
+        (
+            ListPersonSlotsRequest {
+                batch_id: "b".into(),
+                ..any()
+            },
+            &[1, 2, 5],
+        ),
         (
             ListPersonSlotsRequest {
                 rejection_reason: SlotRejectionReason::InvalidEmail.into(),
@@ -184,8 +352,16 @@ async fn slots_are_listed_by_what_they_are() {
         request.page_size = 2;
         let mut found = Vec::new();
         loop {
-            let page = client.list_person_slots(request.clone()).await.unwrap().into_inner();
-            found.extend(page.slots.iter().map(|slot| slot.slot.as_ref().unwrap().slot_number));
+            let page = client
+                .list_person_slots(request.clone())
+                .await
+                .unwrap()
+                .into_inner();
+            found.extend(
+                page.slots
+                    .iter()
+                    .map(|slot| slot.slot.as_ref().unwrap().slot_number),
+            );
             request.page_token = page.next_page_token;
             if request.page_token.is_empty() {
                 break;
@@ -193,7 +369,10 @@ async fn slots_are_listed_by_what_they_are() {
         }
         assert_eq!(found, expected, "{request:?}");
     }
-    let bad = ListPersonSlotsRequest { email: "nobody".into(), ..any() };
+    let bad = ListPersonSlotsRequest {
+        email: "nobody".into(),
+        ..any()
+    };
     assert_field(client.list_person_slots(bad).await, "email");
     app.stop().await;
 }

@@ -58,7 +58,12 @@ async fn a_slot_makes_a_person_with_the_keys_that_are_read() {
 async fn a_later_slot_wins_and_says_nothing_by_silence() {
     let app = App::start().await;
     let email = "a@x.example";
-    bring(&app, "apollo", json!({"email": email, "title": "CTO", "phone": "1"})).await;
+    bring(
+        &app,
+        "apollo",
+        json!({"email": email, "title": "CTO", "phone": "1"}),
+    )
+    .await;
     let row = json!({"email": email, "title": "CEO", "phone": "", "location": null});
     assert_eq!(bring(&app, "crm", row).await, [0, 1, 0, 0]);
     let person = person(&app, email).await;
@@ -129,7 +134,10 @@ async fn a_pinned_field_survives_promotions_until_it_is_unpinned() {
         let row = json!({"email": email, "title": format!("T{n}"), "phone": n.to_string()});
         bring(&app, "s", row).await;
         let person = person(&app, email).await;
-        assert_eq!((person.title, person.phone), ("Chief".into(), n.to_string()));
+        assert_eq!(
+            (person.title, person.phone),
+            ("Chief".into(), n.to_string())
+        );
     }
     let mut unpin = change(&person(&app, email).await, &[]);
     unpin.unpin = vec!["title".into()];
@@ -144,7 +152,10 @@ async fn a_scope_is_slots_a_batch_or_all_and_a_preview_changes_nothing() {
     let app = App::start().await;
     let sql = app.sql().await;
     let first = stage(&app, rows(&[json!({"email": "a@x.example"})])).await;
-    let mut other = rows(&[json!({"email": "b@x.example"}), json!({"email": "c@x.example"})]);
+    let mut other = rows(&[
+        json!({"email": "b@x.example"}),
+        json!({"email": "c@x.example"}),
+    ]);
     other.batch_id = "other".into();
     stage(&app, other).await;
 

@@ -14,12 +14,28 @@ async fn names(app: &App, email: &str) -> [String; 3] {
 async fn the_missing_name_is_filled_from_the_others() {
     let app = App::start().await;
     for (n, row, expected) in [
-        (0, json!({"name": "Jane van Doe"}), ["Jane van Doe", "Jane", "Doe"]),
-        (1, json!({"first_name": "Jane", "last_name": " Doe "}), ["Jane Doe", "Jane", "Doe"]),
+        (
+            0,
+            json!({"name": "Jane van Doe"}),
+            ["Jane van Doe", "Jane", "Doe"],
+        ),
+        (
+            1,
+            json!({"first_name": "Jane", "last_name": " Doe "}),
+            ["Jane Doe", "Jane", "Doe"],
+        ),
         (2, json!({"first_name": "Jane"}), ["Jane", "Jane", ""]),
         (3, json!({"name": "Cher"}), ["Cher", "", ""]),
-        (4, json!({"name": "Dr. Doe", "first_name": "Jane"}), ["Dr. Doe", "Jane", ""]),
-        (5, json!({"name": "", "last_name": "Doe"}), ["Doe", "", "Doe"]),
+        (
+            4,
+            json!({"name": "Dr. Doe", "first_name": "Jane"}),
+            ["Dr. Doe", "Jane", ""],
+        ),
+        (
+            5,
+            json!({"name": "", "last_name": "Doe"}),
+            ["Doe", "", "Doe"],
+        ),
         (6, json!({}), ["", "", ""]),
     ] {
         let email = format!("p{n}@x.example");

@@ -77,7 +77,11 @@ async fn many_are_found_in_the_order_of_their_keys_each_once() {
     let keys: Vec<PersonKey> = keys.into_iter().flatten().collect();
     let request = BatchGetPeopleRequest { keys: keys.clone() };
     let response = client.batch_get_people(request).await.unwrap().into_inner();
-    let emails: Vec<_> = response.people.iter().map(|person| &person.email[..6]).collect();
+    let emails: Vec<_> = response
+        .people
+        .iter()
+        .map(|person| &person.email[..6])
+        .collect();
     assert_eq!(emails, ["p00002", "p00003", "p00004", "p00001"]);
     assert_eq!(response.not_found, [keys[1].clone()]);
 

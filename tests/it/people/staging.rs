@@ -48,10 +48,7 @@ async fn a_row_makes_a_slot_where_its_content_differs_from_the_newest() {
         .map(|slot| (slot.email.as_str(), slot.slot.as_ref().unwrap().offset))
         .collect();
     let a_s = "a@x.example";
-    assert_eq!(
-        offsets,
-        [(a_s, 0), (a_s, 2), (a_s, 3), ("b@x.example", 4)]
-    );
+    assert_eq!(offsets, [(a_s, 0), (a_s, 2), (a_s, 3), ("b@x.example", 4)]);
 
     // The newest of the email is the third, of which the same again says the slot, before and after promotion.
     let again = stage(&app, rows(&[a.clone(), other.clone()])).await;
@@ -81,7 +78,12 @@ async fn law_1_every_row_has_a_fate_that_can_be_followed() {
     let lane = evidence::lane(&app, "b", -3).await;
     let tally = lane.tally.unwrap();
     assert_eq!(
-        [tally.received, tally.accepted, tally.duplicate, tally.rejected],
+        [
+            tally.received,
+            tally.accepted,
+            tally.duplicate,
+            tally.rejected
+        ],
         [3, 1, 1, 1]
     );
     assert_eq!(lane.next_offset, 3);
@@ -236,7 +238,10 @@ async fn callers_at_once_stage_each_content_once() {
     let sql = app.sql().await;
     let (emails, found): (i64, i64) = {
         let row = &sql
-            .rows("SELECT count(DISTINCT email), count(*) FROM people.slot", &[])
+            .rows(
+                "SELECT count(DISTINCT email), count(*) FROM people.slot",
+                &[],
+            )
             .await[0];
         (row.get(0), row.get(1))
     };

@@ -79,7 +79,10 @@ async fn law_12_slots_that_are_being_promoted_elsewhere_are_left_alone() {
     let app = App::start().await;
     super::stage(
         &app,
-        rows(&[json!({"email": "a@x.example"}), json!({"email": "b@x.example"})]),
+        rows(&[
+            json!({"email": "a@x.example"}),
+            json!({"email": "b@x.example"}),
+        ]),
     )
     .await;
     let other = app.sql().await;

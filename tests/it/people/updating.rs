@@ -22,10 +22,24 @@ async fn the_fields_in_the_mask_are_changed_and_pinned() {
         linkedin_url: "linkedin.com/in/Jane".into(),
         ..before.clone()
     };
-    let after = update(&app, change(&edited, &["name", "company_id", "linkedin_url"])).await;
+    let after = update(
+        &app,
+        change(&edited, &["name", "company_id", "linkedin_url"]),
+    )
+    .await;
     assert_eq!(
-        [&after.name, &after.title, &after.company_id, &after.linkedin_url],
-        ["Jane Doe", "CTO", &company, "https://www.linkedin.com/in/jane"]
+        [
+            &after.name,
+            &after.title,
+            &after.company_id,
+            &after.linkedin_url
+        ],
+        [
+            "Jane Doe",
+            "CTO",
+            &company,
+            "https://www.linkedin.com/in/jane"
+        ]
     );
     assert_eq!(after.pinned_fields, ["name", "company_id", "linkedin_url"]);
     assert_ne!(after.etag, before.etag);
@@ -50,9 +64,15 @@ async fn law_8_an_update_that_changes_nothing_writes_nothing() {
     make(&sql, 1).await;
     // The value stays: the pin is what changes.
     let pinned = update(&app, change(&person(&app, EMAIL).await, &["title"])).await;
-    assert_eq!(history_of(&app, EMAIL).await[1].changed_fields, ["pinned_fields"]);
+    assert_eq!(
+        history_of(&app, EMAIL).await[1].changed_fields,
+        ["pinned_fields"]
+    );
     let before = writes(&sql).await;
-    assert_eq!(update(&app, change(&pinned, &["title", "title"])).await, pinned);
+    assert_eq!(
+        update(&app, change(&pinned, &["title", "title"])).await,
+        pinned
+    );
     let mut unpin = change(&pinned, &[]);
     unpin.unpin = vec!["name".into()];
     assert_eq!(update(&app, unpin).await, pinned);
@@ -138,7 +158,14 @@ async fn an_enrichment_pins_nothing_leaves_pins_and_sets_its_time_always() {
     assert_eq!(entries[2].changed_fields, ["phone"]);
 
     // The same again: the time moves, and nothing else; the etag holds.
-    let again = update(&app, enrich(&Person { etag: after.etag.clone(), ..found })).await;
+    let again = update(
+        &app,
+        enrich(&Person {
+            etag: after.etag.clone(),
+            ..found
+        }),
+    )
+    .await;
     assert!(again.enrich_time.unwrap().nanos != after.enrich_time.unwrap().nanos);
     assert_eq!(
         (again.update_time, &again.etag),

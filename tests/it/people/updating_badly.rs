@@ -30,10 +30,22 @@ async fn a_malformed_update_names_its_field_and_changes_nothing() {
         (unpin(&["status"], &[]), "unpin"),
         (unpin(&["title"], &["title"]), "unpin"),
         (change(&with(|p| p.etag.clear()), &["title"]), "person.etag"),
-        (change(&with(|p| p.person_id = "7".into()), &["title"]), "person.person_id"),
-        (change(&with(|p| p.title = "x".repeat(1_001)), &["title"]), "person.title"),
-        (change(&with(|p| p.name = "a\0b".into()), &["name"]), "person.name"),
-        (change(&with(|p| p.company_id = "acme".into()), &["company_id"]), "person.company_id"),
+        (
+            change(&with(|p| p.person_id = "7".into()), &["title"]),
+            "person.person_id",
+        ),
+        (
+            change(&with(|p| p.title = "x".repeat(1_001)), &["title"]),
+            "person.title",
+        ),
+        (
+            change(&with(|p| p.name = "a\0b".into()), &["name"]),
+            "person.name",
+        ),
+        (
+            change(&with(|p| p.company_id = "acme".into()), &["company_id"]),
+            "person.company_id",
+        ),
         (
             change(
                 &with(|p| p.company_id = "7d444840-9dc0-11d1-b245-5ffdce74fad2".into()),
@@ -42,13 +54,26 @@ async fn a_malformed_update_names_its_field_and_changes_nothing() {
             "person.company_id",
         ),
         (
-            change(&with(|p| p.linkedin_url = "https://x.com/in/a".into()), &["linkedin_url"]),
+            change(
+                &with(|p| p.linkedin_url = "https://x.com/in/a".into()),
+                &["linkedin_url"],
+            ),
             "person.linkedin_url",
         ),
     ];
     for field in [
-        "person_id", "email", "create_time", "update_time", "enrich_time", "status",
-        "pinned_fields", "etag", "company_domains", "*", "title.x", "",
+        "person_id",
+        "email",
+        "create_time",
+        "update_time",
+        "enrich_time",
+        "status",
+        "pinned_fields",
+        "etag",
+        "company_domains",
+        "*",
+        "title.x",
+        "",
     ] {
         bad.push((change(&read, &["title", field]), "update_mask"));
     }
