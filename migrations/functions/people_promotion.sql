@@ -20,6 +20,8 @@ SET search_path = pg_catalog, pg_temp
 SET enable_sort = off
 SET enable_bitmapscan = off
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 SET jit = off
 AS $$
 #variable_conflict use_column
@@ -128,7 +130,11 @@ COMMENT ON FUNCTION people.f_values(jsonb) IS 'What slots say, as the service re
 CREATE FUNCTION people.f_make_people(p_values jsonb, OUT emails text[], OUT linked bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- Every join probes an index by key: what the planner believes of a table that was just filled does not matter
+-- then; here and below.
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 SET jit = off
 AS $$
 DECLARE
@@ -175,6 +181,8 @@ CREATE FUNCTION people.f_merge_people(p_values jsonb, OUT updated bigint, OUT un
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 SET work_mem = '64MB'
 SET jit = off
 AS $$
@@ -261,6 +269,8 @@ CREATE FUNCTION people.f_promote_slots(
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 SET work_mem = '64MB'
 SET jit = off
 AS $$
