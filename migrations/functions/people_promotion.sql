@@ -20,6 +20,8 @@ SET search_path = pg_catalog, pg_temp
 SET enable_sort = off
 SET enable_bitmapscan = off
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 SET jit = off
 AS $$
 #variable_conflict use_column
@@ -75,15 +77,12 @@ COMMENT ON FUNCTION people.f_take_pending(uuid[], text, bigint, integer, bigint)
 -- The company of the first of some domains that is one's.
 CREATE FUNCTION people.f_company_of(p_domains text[])
 RETURNS uuid
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT c.id
-    FROM company.master AS c
-    WHERE c.domain = ANY (p_domains)
-    ORDER BY array_position(p_domains, c.domain)
-    LIMIT 1
-$$;
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT c.id
+        FROM company.master AS c
+        WHERE c.domain = ANY (p_domains)
+        ORDER BY array_position(p_domains, c.domain)
+        LIMIT 1);
 
 COMMENT ON FUNCTION people.f_company_of(text[]) IS 'The company of the first of some domains that is one''s';
 
@@ -103,10 +102,7 @@ COMMENT ON FUNCTION people.f_first_status(text) IS 'The status that the ledger i
 CREATE FUNCTION people.f_domains(p_site text, p_mail text)
 RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN p_site = p_mail THEN ARRAY[p_site] ELSE array_remove(ARRAY[p_site, p_mail], NULL) END
-$$;
+RETURN CASE WHEN p_site = p_mail THEN ARRAY[p_site] ELSE array_remove(ARRAY[p_site, p_mail], NULL) END;
 
 COMMENT ON FUNCTION people.f_domains(text, text) IS 'The domains that link a person to its company, best first';
 
@@ -134,7 +130,11 @@ COMMENT ON FUNCTION people.f_values(jsonb) IS 'What slots say, as the service re
 CREATE FUNCTION people.f_make_people(p_values jsonb, OUT emails text[], OUT linked bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- Every join probes an index by key: what the planner believes of a table that was just filled does not matter
+-- then; here and below.
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 SET jit = off
 AS $$
 DECLARE
@@ -166,11 +166,8 @@ COMMENT ON FUNCTION people.f_make_people(jsonb) IS
 CREATE FUNCTION people.f_full_name(p_first_name text, p_last_name text)
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN octet_length(n.name) BETWEEN 1 AND 1000 THEN n.name END
-    FROM (SELECT concat_ws(' ', p_first_name, p_last_name) AS name) AS n
-$$;
+RETURN CASE WHEN coalesce(octet_length(p_first_name), 0) + coalesce(octet_length(p_last_name), 0) < 1000
+            THEN nullif(btrim(coalesce(p_first_name, '') || ' ' || coalesce(p_last_name, '')), '') END;
 
 COMMENT ON FUNCTION people.f_full_name(text, text) IS 'The full name that a first and a last one make';
 
@@ -184,6 +181,8 @@ CREATE FUNCTION people.f_merge_people(p_values jsonb, OUT updated bigint, OUT un
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 SET work_mem = '64MB'
 SET jit = off
 AS $$
@@ -270,6 +269,8 @@ CREATE FUNCTION people.f_promote_slots(
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 SET work_mem = '64MB'
 SET jit = off
 AS $$

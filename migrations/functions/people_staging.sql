@@ -13,8 +13,11 @@ CREATE FUNCTION people.f_put_slots(
 RETURNS uuid[]
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- Heads are probed by their key, whatever statistics say: a join of another kind would read all of them.
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 SET work_mem = '64MB'
-SET enable_nestloop = off
 SET jit = off
 AS $$
 DECLARE
@@ -203,7 +206,10 @@ CREATE FUNCTION people.f_stage_contacts(
     p_actor text, OUT staged bigint, OUT unchanged bigint, OUT skipped bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- As above, of contacts.
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 SET work_mem = '64MB'
 SET jit = off
 AS $$

@@ -66,8 +66,14 @@ pub(super) async fn trace(
             repository::get_rejected(connection, &row.batch_id, row.lane, offsets, 1).await?;
         response.rejected_row = rejected.into_iter().next().map(convert::rejected_row);
     }
-    let slot_id = repository::find_slot(connection, &row).await?;
-    response.slot_id = slot_id.map(|id| id.to_string()).unwrap_or_default();
+    if let Some(slot) = repository::find_slot(connection, &row).await? {
+        response.slot_id = slot.id.to_string();
+        if let Some(email) = &slot.email {
+            let followed = repository::follow_email(connection, email).await?;
+            response.contact = followed.contact().map(convert::contact);
+            response.person = followed.person().map(convert::person);
+        }
+    }
     response.load = load.map(convert::raw_load);
     response.row = Some(convert::identity(row));
     Ok(response)

@@ -13,7 +13,7 @@ async fn with_urls(app: &App) {
     make(&sql, 4).await;
     sql.run(&format!(
         "UPDATE people.master SET linkedin_url = '{URL}' WHERE email = 'p00001@x.example';
-         UPDATE people.master SET linkedin_url = '{URL}-2' WHERE email > 'p00002'"
+         UPDATE people.master SET linkedin_url = '{URL}-2' WHERE email >= 'p00003'"
     ))
     .await;
 }
