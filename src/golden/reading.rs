@@ -158,9 +158,4 @@ impl Reading {
             detail: detail.to_string(),
         });
     }
-
-    /// The notes as the slot keeps them.
-    pub(crate) fn notes_json(&self) -> String {
-        serde_json::to_string(&self.notes).unwrap_or_else(|_| "[]".to_owned())
-    }
 }
