@@ -60,7 +60,7 @@ pub struct ServiceSettings {
     pub pool_timeout: Duration,
 
     /// How long one statement may run in PostgreSQL, in seconds; one that waits for a lock gets a quarter of
-    /// it. What was cut is answered UNAVAILABLE, and may be tried again.
+    /// it. Who waited for a lock is told to try again; what ran for too long may do so again.
     #[arg(long, env = "LEADVAULT_STATEMENT_TIMEOUT_SECONDS", default_value = "60", value_parser = seconds)]
     pub statement_timeout: Duration,
 

@@ -1,4 +1,4 @@
--- The write path of the vault: promotion, and (further down) what people and the ledger do to contacts.
+-- What the functions of the vault share: the ledger's lock, and what a row says of a contact.
 --
 -- Locks are taken in one order: the ledger's advisory lock, raw loads by id, claims by email, contacts by
 -- email. Who reads the ledger to decide a status takes its lock shared, who writes it takes it exclusive,
@@ -50,6 +50,17 @@ $$;
 
 COMMENT ON FUNCTION vault.f_tags(jsonb) IS 'The tags of a row as a list of texts, each once';
 
+-- Whether all tags of a row can be tags: texts and numbers. Of others, f_tags takes what it can.
+CREATE FUNCTION vault.f_are_tags(p_tags jsonb)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE jsonb_typeof(p_tags)
+           WHEN 'array' THEN NOT jsonb_path_exists(
+               p_tags, 'strict $[*] ? (@.type() != "string" && @.type() != "number" && @.type() != "null")')
+           ELSE jsonb_typeof(p_tags) IN ('string', 'null') END;
+
+COMMENT ON FUNCTION vault.f_are_tags(jsonb) IS 'Whether all tags of a row can be tags: texts and numbers';
+
 -- What a row says beyond the fields of its own: every other key, and what stands under custom_fields. A
 -- null or an empty text says nothing. A field whose value its column cannot hold stays here under its name.
 CREATE FUNCTION vault.f_custom_fields(p_row jsonb)
@@ -66,7 +77,7 @@ BEGIN
             v_custom := v_custom || jsonb_build_object(v_field, p_row -> v_field);
         END IF;
     END LOOP;
-    IF jsonb_typeof(p_row -> 'tags') IN ('object', 'number', 'boolean') THEN
+    IF NOT vault.f_are_tags(p_row -> 'tags') THEN
         v_custom := v_custom || jsonb_build_object('tags', p_row -> 'tags');
     END IF;
     IF jsonb_typeof(p_row -> 'custom_fields') = 'object' THEN
@@ -95,7 +106,7 @@ RETURN NOT (p_row ? 'custom_fields')
        AND coalesce(jsonb_typeof(p_row -> 'phone'), 'string') IN ('string', 'number')
        AND coalesce(jsonb_typeof(p_row -> 'company'), 'string') IN ('string', 'number')
        AND coalesce(jsonb_typeof(p_row -> 'title'), 'string') IN ('string', 'number')
-       AND coalesce(jsonb_typeof(p_row -> 'tags'), 'array') IN ('array', 'string');
+       AND CASE WHEN p_row ? 'tags' THEN vault.f_are_tags(p_row -> 'tags') ELSE true END;
 
 COMMENT ON FUNCTION vault.f_is_plain(jsonb) IS
     'Whether the other keys of a row are all that it has for custom_fields';
@@ -109,6 +120,42 @@ RETURN CASE WHEN jsonb_typeof(p_value) IN ('string', 'number')
 
 COMMENT ON FUNCTION vault.f_text_field(jsonb) IS 'The text of a row''s field; NULL where it says nothing';
 
+-- What a row says of a contact. A name of which only one part is known is marked as such. Planned as a part
+-- of the statement that calls it.
+CREATE FUNCTION vault.f_row_fields(p_row jsonb)
+RETURNS TABLE (name text, part_of_name boolean, phone text, company text, title text, tags jsonb,
+               custom_fields jsonb)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT coalesce(vault.f_text_field(p_row -> 'name'),
+                    nullif(concat_ws(' ', vault.f_text_field(p_row -> 'first_name'),
+                                          vault.f_text_field(p_row -> 'last_name')), '')),
+           vault.f_text_field(p_row -> 'name') IS NULL
+           AND (vault.f_text_field(p_row -> 'first_name') IS NULL
+                OR vault.f_text_field(p_row -> 'last_name') IS NULL),
+           vault.f_text_field(p_row -> 'phone'),
+           vault.f_text_field(p_row -> 'company'),
+           vault.f_text_field(p_row -> 'title'),
+           CASE WHEN p_row ? 'tags' THEN vault.f_tags(p_row -> 'tags') ELSE '[]' END,
+           CASE WHEN vault.f_is_plain(p_row)
+                THEN p_row - ARRAY['email', 'name', 'phone', 'company', 'title', 'tags']
+                ELSE vault.f_custom_fields(p_row) END;
+END;
+
+COMMENT ON FUNCTION vault.f_row_fields(jsonb) IS 'What a row says of a contact';
+
+-- Whether a contact with these would be more than its API can carry: 1 MiB of custom fields, 1,000 tags. The
+-- first look is at what is stored, which is seldom much smaller than its text and much cheaper to measure.
+CREATE FUNCTION vault.f_is_too_large(p_custom_fields jsonb, p_tags jsonb)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN pg_column_size(p_custom_fields) > 8000
+            THEN octet_length(p_custom_fields::text) > 1048576 ELSE false END
+       OR CASE WHEN jsonb_typeof(p_tags) = 'array' THEN jsonb_array_length(p_tags) > 1000 ELSE false END;
+
+COMMENT ON FUNCTION vault.f_is_too_large(jsonb, jsonb) IS
+    'Whether a contact would have more than 1 MiB of custom fields or more than 1,000 tags';
+
 -- The value of a text field after a merge.
 CREATE FUNCTION vault.f_merged(p_stored text, p_incoming text, p_older boolean, p_pinned boolean)
 RETURNS text
@@ -118,420 +165,37 @@ RETURN CASE WHEN p_pinned OR p_incoming IS NULL OR (p_older AND p_stored <> '') 
 
 COMMENT ON FUNCTION vault.f_merged(text, text, boolean, boolean) IS 'The value of a text field after a merge';
 
--- Two images of a row as old and new values of the fields that differ.
+-- The keys of an object that another one lacks, or has with another value.
+CREATE FUNCTION vault.f_differing(p_object jsonb, p_other jsonb)
+RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(jsonb_object_agg(o.key, o.value), '{}')
+    -- Not a look-up a key, which would unpack the whole other object for each of thousands.
+    FROM (SELECT * FROM jsonb_each(p_object) EXCEPT SELECT * FROM jsonb_each(p_other)) AS o (key, value)
+$$;
+
+COMMENT ON FUNCTION vault.f_differing(jsonb, jsonb) IS
+    'The keys of an object that another one lacks, or has with another value';
+
+-- Two images of a contact as old and new values of the fields that differ. Of custom_fields only the keys
+-- that differ: a large contact would else be written down twice for each small change.
 CREATE FUNCTION vault.f_changes(p_old jsonb, p_new jsonb)
 RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT jsonb_build_object('old_values', coalesce(jsonb_object_agg(n.key, p_old -> n.key), '{}'),
-                              'new_values', coalesce(jsonb_object_agg(n.key, n.value), '{}'))
+    SELECT jsonb_build_object(
+        'old_values', coalesce(jsonb_object_agg(n.key, CASE WHEN n.key = 'custom_fields'
+            THEN vault.f_differing(p_old -> n.key, n.value) ELSE p_old -> n.key END), '{}'),
+        'new_values', coalesce(jsonb_object_agg(n.key, CASE WHEN n.key = 'custom_fields'
+            THEN vault.f_differing(n.value, p_old -> n.key) ELSE n.value END), '{}'))
     FROM jsonb_each(p_new) AS n
     WHERE n.value IS DISTINCT FROM p_old -> n.key
 $$;
 
 COMMENT ON FUNCTION vault.f_changes(jsonb, jsonb) IS
-    'Two images of a row as old and new values of the fields that differ';
+    'Two images of a contact as old and new values of what differs';
 
--- Refuses loads that cannot become contacts: they end as failed, with the reason, and give up their claims.
--- Rows that came through the functions of intake were checked there; this is for those that did not.
-CREATE FUNCTION vault.f_fail_loads(p_load_ids bigint[], p_actor text)
-RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
-AS $$
-DECLARE
-    v_claimed text[];
-BEGIN
-    -- Sorted, as ingestion takes them: it must not wait for us while we wait for it.
-    v_claimed := ARRAY(
-        SELECT held.email FROM intake.email_claims AS held
-        WHERE held.load_id = ANY (p_load_ids)
-          AND held.email IN (
-              SELECT coalesce(l.metadata ->> 'normalized_email', l.raw_data ->> 'email')
-              FROM intake.raw_loads AS l
-              WHERE l.load_id = ANY (p_load_ids))
-        ORDER BY held.email
-        FOR UPDATE);
-    DELETE FROM intake.email_claims AS held
-    WHERE held.email = ANY (v_claimed) AND held.load_id = ANY (p_load_ids);
-
-    WITH refused AS MATERIALIZED (
-        SELECT l.load_id,
-               jsonb_build_object('reason', c.reason, 'pointer', c.pointer, 'detail', c.detail) AS failure
-        FROM intake.raw_loads AS l
-        CROSS JOIN LATERAL intake.f_check_row(l.raw_data) AS c
-        WHERE l.load_id = ANY (p_load_ids)
-    ), failed AS (
-        UPDATE intake.raw_loads AS l
-        SET status = 'failed', metadata = l.metadata || jsonb_build_object('failure', r.failure)
-        FROM refused AS r
-        WHERE l.load_id = r.load_id
-    )
-    INSERT INTO intake.audit_log (action, load_id, details, "timestamp")
-    SELECT 'load_failed', load_id, jsonb_build_object('actor', p_actor, 'failure', failure), clock_timestamp()
-    FROM refused
-    ORDER BY load_id;
-END
-$$;
-
-COMMENT ON FUNCTION vault.f_fail_loads(bigint[], text) IS
-    'Ends loads that cannot become contacts as failed, with the reason, and releases their claims';
-
--- Makes the contacts of loads whose emails have none; returns the loads that did. One load an email: the
--- caller sees to that, here and below.
-CREATE FUNCTION vault.f_make_contacts(p_load_ids bigint[], p_emails text[], p_actor text)
-RETURNS bigint[]
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
--- Every join probes an index by key: what the planner believes of a table that was just filled does not
--- matter then.
-SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-SET enable_material = off
-SET work_mem = '64MB'
-SET plan_cache_mode = force_generic_plan
-SET jit = off
-AS $$
-DECLARE
-    v_now  timestamptz := clock_timestamp();
-    v_made bigint[];
-BEGIN
-    WITH made AS (
-        INSERT INTO vault.contacts
-            (email, name, phone, company, title, source, tags, custom_fields, load_id, created_at, updated_at,
-             status)
-        SELECT e.email,
-               coalesce(vault.f_text_field(l.raw_data -> 'name'),
-                        nullif(concat_ws(' ', vault.f_text_field(l.raw_data -> 'first_name'),
-                                              vault.f_text_field(l.raw_data -> 'last_name')), '')),
-               vault.f_text_field(l.raw_data -> 'phone'),
-               vault.f_text_field(l.raw_data -> 'company'),
-               vault.f_text_field(l.raw_data -> 'title'),
-               l.source,
-               CASE WHEN l.raw_data ? 'tags' THEN vault.f_tags(l.raw_data -> 'tags') ELSE '[]' END,
-               CASE WHEN vault.f_is_plain(l.raw_data)
-                    THEN l.raw_data - ARRAY['email', 'name', 'phone', 'company', 'title', 'tags']
-                    ELSE vault.f_custom_fields(l.raw_data) END,
-               l.load_id, v_now, v_now,
-               CASE WHEN EXISTS (SELECT FROM vault.suppressions AS s
-                                 WHERE s.email = e.email AND s.lifted_at IS NULL)
-                    THEN coalesce(vault.f_suppressed_status(e.email), 'active')
-                    ELSE 'active' END
-        FROM unnest(p_load_ids, p_emails) AS e (load_id, email)
-        JOIN intake.raw_loads AS l ON l.load_id = e.load_id
-        -- Not EXISTS, which may become a join that reads all contacts where there were none when it was planned.
-        WHERE (SELECT c.contact_id FROM vault.contacts AS c WHERE c.email = e.email) IS NULL
-        -- Sorted, so that two promotions that share emails queue up instead of deadlocking.
-        ORDER BY e.email
-        ON CONFLICT (email) DO NOTHING
-        RETURNING *
-    ), audited AS (
-        INSERT INTO intake.audit_log (action, load_id, contact_id, details, "timestamp")
-        SELECT 'contact_promoted', load_id, contact_id,
-               jsonb_build_object(
-                   'actor', p_actor,
-                   'old_values', '{}'::jsonb,
-                   'new_values',
-                   jsonb_strip_nulls(jsonb_build_object(
-                       'source', source, 'status', status, 'name', name, 'phone', phone,
-                       'company', company, 'title', title, 'tags', nullif(tags, '[]')))
-                   || CASE WHEN custom_fields = '{}' THEN '{}'
-                           ELSE jsonb_build_object('custom_fields', custom_fields) END),
-               v_now
-        FROM made
-    ), marked AS (
-        UPDATE intake.raw_loads AS l
-        SET status = 'promoted', promoted_at = v_now
-        FROM made AS m
-        WHERE l.load_id = m.load_id
-    )
-    SELECT array_agg(load_id) INTO STRICT v_made FROM made;
-    RETURN coalesce(v_made, '{}');
-END
-$$;
-
-COMMENT ON FUNCTION vault.f_make_contacts(bigint[], text[], text) IS
-    'Makes the contacts of loads whose emails have none, with the status that the ledger implies';
-
--- Merges loads into the contacts of their emails, field by field. The status is nobody's to change here
--- (law 6), and what changes nothing touches nothing but the load (law 8).
---
--- A load is older when a load of its email that came later was promoted before it, also one that changed
--- nothing; then it only fills what is empty. Mostly a load still holds the claim that it won when it came,
--- and so is the newest: no further look is needed. A claim that a retry won back does not say so.
-CREATE FUNCTION vault.f_merge_contacts(
-    p_load_ids bigint[], p_emails text[], p_actor text, OUT updated bigint, OUT unchanged bigint)
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-SET enable_material = off
-SET work_mem = '64MB'
-SET plan_cache_mode = force_generic_plan
-SET jit = off
-AS $$
-BEGIN
-    PERFORM 1 FROM vault.contacts AS c WHERE c.email = ANY (p_emails) ORDER BY c.email FOR UPDATE;
-
-    WITH incoming AS (
-        SELECT c.contact_id, l.load_id, c.pinned_fields AS pinned,
-               c.name AS old_name, c.phone AS old_phone, c.company AS old_company, c.title AS old_title,
-               c.tags AS old_tags, c.custom_fields AS old_custom_fields,
-               coalesce(vault.f_text_field(l.raw_data -> 'name'),
-                        nullif(concat_ws(' ', vault.f_text_field(l.raw_data -> 'first_name'),
-                                              vault.f_text_field(l.raw_data -> 'last_name')), '')) AS name,
-               vault.f_text_field(l.raw_data -> 'phone') AS phone,
-               vault.f_text_field(l.raw_data -> 'company') AS company,
-               vault.f_text_field(l.raw_data -> 'title') AS title,
-               CASE WHEN l.raw_data ? 'tags' THEN vault.f_tags(l.raw_data -> 'tags') ELSE '[]' END AS tags,
-               CASE WHEN vault.f_is_plain(l.raw_data)
-                    THEN l.raw_data - ARRAY['email', 'name', 'phone', 'company', 'title', 'tags']
-                    ELSE vault.f_custom_fields(l.raw_data) END AS custom_fields,
-               e.email, l.created_at, c.load_id AS old_load_id
-        FROM unnest(p_load_ids, p_emails) AS e (load_id, email)
-        JOIN intake.raw_loads AS l ON l.load_id = e.load_id
-        JOIN vault.contacts AS c ON c.email = e.email
-        -- Keeps the planner from computing a value once for each of its uses, here and below.
-        OFFSET 0
-    ), aged AS (
-        -- Age matters only to a load that would change something.
-        SELECT *,
-               CASE WHEN (coalesce(name, old_name), coalesce(phone, old_phone), coalesce(company, old_company),
-                          coalesce(title, old_title), old_custom_fields || custom_fields)
-                         IS NOT DISTINCT FROM (old_name, old_phone, old_company, old_title, old_custom_fields)
-                    THEN false
-                    WHEN i.old_load_id > i.load_id THEN true
-                    WHEN EXISTS (SELECT FROM intake.email_claims AS held
-                                 WHERE held.email = i.email AND held.load_id = i.load_id
-                                   AND held.accepted_at = i.created_at) THEN false
-                    ELSE EXISTS (SELECT FROM intake.raw_loads AS later
-                                 WHERE later.raw_data ->> 'email' = i.email
-                                   AND later.status = 'promoted' AND later.load_id > i.load_id)
-                         OR EXISTS (SELECT FROM intake.raw_loads AS later
-                                    WHERE later.metadata ? 'normalized_email'
-                                      AND later.metadata ->> 'normalized_email' = i.email
-                                      AND later.status = 'promoted' AND later.load_id > i.load_id)
-               END AS older
-        FROM incoming AS i
-        OFFSET 0
-    ), merged AS (
-        SELECT contact_id, load_id, old_name, old_phone, old_company, old_title, old_tags, old_custom_fields,
-               vault.f_merged(old_name, name, older, 'name' = ANY (pinned)) AS name,
-               vault.f_merged(old_phone, phone, older, 'phone' = ANY (pinned)) AS phone,
-               vault.f_merged(old_company, company, older, 'company' = ANY (pinned)) AS company,
-               vault.f_merged(old_title, title, older, 'title' = ANY (pinned)) AS title,
-               CASE WHEN 'tags' = ANY (pinned) OR old_tags @> tags THEN old_tags
-                    ELSE vault.f_tags(old_tags || tags) END AS tags,
-               CASE WHEN 'custom_fields' = ANY (pinned) THEN old_custom_fields
-                    WHEN older THEN custom_fields || old_custom_fields
-                    ELSE old_custom_fields || custom_fields END AS custom_fields
-        FROM aged
-        OFFSET 0
-    ), judged AS MATERIALIZED (
-        SELECT *, name IS DISTINCT FROM old_name AS new_name, phone IS DISTINCT FROM old_phone AS new_phone,
-               company IS DISTINCT FROM old_company AS new_company,
-               title IS DISTINCT FROM old_title AS new_title, tags <> old_tags AS new_tags,
-               custom_fields <> old_custom_fields AS new_custom_fields,
-               (name, phone, company, title, tags, custom_fields)
-               IS DISTINCT FROM (old_name, old_phone, old_company, old_title, old_tags, old_custom_fields)
-                   AS changed
-        FROM merged
-    ), updated AS (
-        UPDATE vault.contacts AS c
-        SET name = j.name, phone = j.phone, company = j.company, title = j.title, tags = j.tags,
-            custom_fields = j.custom_fields, load_id = greatest(c.load_id, j.load_id),
-            updated_at = clock_timestamp()
-        FROM judged AS j
-        WHERE c.contact_id = j.contact_id AND j.changed
-    ), audited AS (
-        INSERT INTO intake.audit_log (action, load_id, contact_id, details, "timestamp")
-        SELECT CASE WHEN changed THEN 'contact_updated' ELSE 'contact_unchanged' END, load_id, contact_id,
-               CASE WHEN changed THEN jsonb_build_object(
-                   'actor', p_actor,
-                   'old_values',
-                   CASE WHEN new_name THEN jsonb_build_object('name', old_name) ELSE '{}' END
-                   || CASE WHEN new_phone THEN jsonb_build_object('phone', old_phone) ELSE '{}' END
-                   || CASE WHEN new_company THEN jsonb_build_object('company', old_company) ELSE '{}' END
-                   || CASE WHEN new_title THEN jsonb_build_object('title', old_title) ELSE '{}' END
-                   || CASE WHEN new_tags THEN jsonb_build_object('tags', old_tags) ELSE '{}' END
-                   || CASE WHEN new_custom_fields THEN jsonb_build_object('custom_fields', old_custom_fields)
-                           ELSE '{}' END,
-                   'new_values',
-                   CASE WHEN new_name THEN jsonb_build_object('name', name) ELSE '{}' END
-                   || CASE WHEN new_phone THEN jsonb_build_object('phone', phone) ELSE '{}' END
-                   || CASE WHEN new_company THEN jsonb_build_object('company', company) ELSE '{}' END
-                   || CASE WHEN new_title THEN jsonb_build_object('title', title) ELSE '{}' END
-                   || CASE WHEN new_tags THEN jsonb_build_object('tags', tags) ELSE '{}' END
-                   || CASE WHEN new_custom_fields THEN jsonb_build_object('custom_fields', custom_fields)
-                           ELSE '{}' END)
-               ELSE jsonb_build_object('actor', p_actor) END,
-               clock_timestamp()
-        FROM judged
-    ), marked AS (
-        UPDATE intake.raw_loads AS l
-        SET status = 'promoted', promoted_at = clock_timestamp()
-        FROM judged AS j
-        WHERE l.load_id = j.load_id
-    )
-    SELECT count(*) FILTER (WHERE changed), count(*) FILTER (WHERE NOT changed)
-    INTO STRICT updated, unchanged
-    FROM judged;
-END
-$$;
-
-COMMENT ON FUNCTION vault.f_merge_contacts(bigint[], text[], text) IS
-    'Merges loads into the contacts of their emails, field by field';
-
--- The next pending loads after one, up to another, in order; of a batch, or of all. Sorting and bitmaps are
--- off, so that idx_raw_loads_pending is walked from the cursor on, whatever statistics say of a table that
--- was just filled: ten million pending loads are not read for each chunk.
-CREATE FUNCTION vault.f_pending_loads(p_batch_id text, p_after bigint, p_last bigint, p_most integer)
-RETURNS bigint[]
-LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET enable_sort = off
-SET enable_bitmapscan = off
-SET enable_seqscan = off
-SET jit = off
-AS $$
-BEGIN
-    IF p_batch_id IS NULL THEN
-        RETURN ARRAY(
-            SELECT l.load_id FROM intake.raw_loads AS l
-            WHERE l.status = 'pending' AND l.load_id > p_after AND l.load_id <= p_last
-            ORDER BY l.load_id
-            LIMIT p_most);
-    END IF;
-    RETURN ARRAY(
-        SELECT l.load_id FROM intake.raw_loads AS l
-        WHERE l.status = 'pending' AND l.load_id > p_after AND l.load_id <= p_last
-          AND l.batch_id || '' = p_batch_id
-        ORDER BY l.load_id
-        LIMIT p_most);
-END
-$$;
-
-COMMENT ON FUNCTION vault.f_pending_loads(text, bigint, bigint, integer) IS
-    'The next pending loads of a batch, or of all, in order';
-
--- Promotes loads that are pending and that nobody else is promoting. The body of PromoteContacts and of
--- f_promote_contacts. Totals count loads: promoted + updated + unchanged + failed.
-CREATE FUNCTION vault.f_promote_loads(
-    p_load_ids bigint[], p_actor text,
-    OUT promoted bigint, OUT updated bigint, OUT unchanged bigint, OUT failed bigint)
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
-SET work_mem = '64MB'
-SET plan_cache_mode = force_generic_plan
-SET jit = off
-AS $$
-DECLARE
-    v_good   record;
-    v_loads  bigint[];
-    v_emails text[];
-    v_made   bigint[] := '{}';
-    v_merged record;
-BEGIN
-    -- On an older snapshot the lock would show nothing of what committed meanwhile.
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'loads are promoted in READ COMMITTED only'
-            USING ERRCODE = 'feature_not_supported';
-    END IF;
-    PERFORM pg_advisory_xact_lock_shared(vault.f_ledger_lock());
-
-    -- The normalized emails: intake kept the spelling that SQL could not derive again; a row that came past
-    -- it is read as f_ingest_json would have. A load without an email cannot become a contact.
-    WITH locked AS MATERIALIZED (
-        SELECT l.load_id,
-               CASE WHEN l.metadata ? 'lane' AND octet_length(e.email) <= 254 THEN e.email
-                    ELSE (intake.f_check_row(l.raw_data)).email END AS email
-        FROM intake.raw_loads AS l
-        CROSS JOIN LATERAL coalesce(l.metadata ->> 'normalized_email', l.raw_data ->> 'email') AS e (email)
-        -- Not an expression of an index: where statistics say that little is pending, the planner would rather
-        -- read all that is, for each chunk.
-        WHERE l.load_id = ANY (p_load_ids) AND l.status || '' = 'pending'
-        FOR UPDATE OF l SKIP LOCKED
-    ), ranked AS (
-        SELECT load_id, email, row_number() OVER (PARTITION BY email ORDER BY load_id) AS nth
-        FROM locked
-        WHERE email IS NOT NULL
-    )
-    SELECT coalesce(array_agg(load_id), '{}') AS loads, coalesce(array_agg(email), '{}') AS emails,
-           array_agg(nth) AS nths, coalesce(max(nth), 0) AS last_nth,
-           ARRAY(SELECT load_id FROM locked WHERE email IS NULL) AS bad
-    INTO STRICT v_good
-    FROM ranked;
-
-    failed := cardinality(v_good.bad);
-    IF failed > 0 THEN
-        PERFORM vault.f_fail_loads(v_good.bad, p_actor);
-    END IF;
-
-    -- Of several loads of one email each sees what the one before it did, so that the later wins.
-    promoted := 0;
-    updated := 0;
-    unchanged := 0;
-    FOR v_nth IN 1 .. v_good.last_nth LOOP
-        v_loads := v_good.loads;
-        v_emails := v_good.emails;
-        IF v_good.last_nth > 1 THEN
-            SELECT array_agg(load_id), array_agg(email) INTO STRICT v_loads, v_emails
-            FROM unnest(v_good.loads, v_good.emails, v_good.nths) AS g (load_id, email, nth)
-            WHERE nth = v_nth;
-        END IF;
-        -- The first of each email made its contact, or found it.
-        IF v_nth = 1 THEN
-            v_made := vault.f_make_contacts(v_loads, v_emails, p_actor);
-            promoted := cardinality(v_made);
-            CONTINUE WHEN promoted = cardinality(v_loads);
-            IF promoted > 0 THEN
-                SELECT array_agg(load_id), array_agg(email) INTO STRICT v_loads, v_emails
-                FROM unnest(v_loads, v_emails) AS g (load_id, email)
-                WHERE load_id NOT IN (SELECT unnest(v_made));
-            END IF;
-        END IF;
-        SELECT * INTO STRICT v_merged FROM vault.f_merge_contacts(v_loads, v_emails, p_actor);
-        updated := updated + v_merged.updated;
-        unchanged := unchanged + v_merged.unchanged;
-    END LOOP;
-END
-$$;
-
-COMMENT ON FUNCTION vault.f_promote_loads(bigint[], text) IS
-    'Promotes loads that are pending and that nobody else is promoting; totals count loads';
-
--- The reference's function, for people at psql: see schema-reference, "vault.f_promote_contacts()". All in
--- one chunk, since it is one transaction: chunk by chunk it would take contacts out of order.
-CREATE FUNCTION vault.f_promote_contacts(p_load_ids bigint[] DEFAULT NULL)
-RETURNS TABLE (promoted_count bigint, updated_count bigint, failed_count bigint, message text)
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    v_actor  text := coalesce(nullif(current_setting('leadvault.actor', true), ''), session_user);
-    v_result record;
-BEGIN
-    SELECT * INTO STRICT v_result
-    FROM vault.f_promote_loads(
-        coalesce(p_load_ids, ARRAY(SELECT l.load_id FROM intake.raw_loads AS l WHERE l.status = 'pending')),
-        v_actor);
-    promoted_count := v_result.promoted;
-    updated_count := v_result.updated;
-    failed_count := v_result.failed;
-    message := format('promoted %s, updated %s, unchanged %s, failed %s',
-                      promoted_count, updated_count, v_result.unchanged, failed_count);
-    RETURN NEXT;
-END
-$$;
-
-COMMENT ON FUNCTION vault.f_promote_contacts(bigint[]) IS
-    'Promote contacts from intake to vault; NULL promotes all that is pending';
-
-GRANT EXECUTE ON FUNCTION
-    vault.f_ledger_lock, vault.f_suppressed_status, vault.f_pending_loads, vault.f_promote_loads, vault.f_promote_contacts
-    TO leadvault_app;
+GRANT EXECUTE ON FUNCTION vault.f_ledger_lock, vault.f_suppressed_status TO leadvault_app;

@@ -96,9 +96,31 @@ $$;
 COMMENT ON FUNCTION vault.f_update_contact(bigint, text, jsonb, text[], text) IS
     'Changes and pins fields of a contact, unless it changed since the caller read it';
 
--- Sets a contact to inactive. One that is not active stays as it is, also against a stale etag: there is
--- nothing to lose, a caller who repeats the call still holds the etag from before the first, and who
--- unsubscribed or bounced stays so (law 6).
+-- Whether a contact was deleted, also where its status says that it unsubscribed or bounces: a deletion is on
+-- record, and nothing since shows the contact as active.
+CREATE FUNCTION vault.f_is_deleted(p_contact_id bigint)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(
+        (SELECT a.action = 'contact_deleted'
+         FROM intake.audit_log AS a
+         WHERE a.contact_id = p_contact_id
+           AND (a.action = 'contact_deleted'
+                OR 'active' IN (a.details #>> '{old_values,status}', a.details #>> '{new_values,status}'))
+         ORDER BY a.log_id DESC
+         LIMIT 1),
+        false)
+$$;
+
+COMMENT ON FUNCTION vault.f_is_deleted(bigint) IS
+    'Whether a contact was deleted, also where its status says that it unsubscribed or bounces';
+
+-- Sets a contact to inactive. Who unsubscribed or bounced keeps that status (law 6), and the deletion goes on
+-- record for whoever lifts the suppression: consent outlives deletion, and deletion outlives consent. What
+-- was deleted stays as it is, also against a stale etag: there is nothing to lose, and a caller who repeats
+-- the call holds the etag from before the first.
 CREATE FUNCTION vault.f_delete_contact(p_contact_id bigint, p_etag text, p_actor text)
 RETURNS TABLE (outcome text, contact vault.contacts)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -109,18 +131,16 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    IF contact.status <> 'active' THEN
+    IF contact.status = 'inactive'
+       OR (contact.status <> 'active' AND vault.f_is_deleted(p_contact_id)) THEN
         outcome := 'unchanged';
-        -- Consent outlives deletion, and deletion outlives consent: the trace is what a lift goes by.
-        IF contact.status <> 'inactive' AND NOT EXISTS (
-            SELECT FROM intake.audit_log AS a
-            WHERE a.contact_id = p_contact_id AND a.action = 'contact_deleted') THEN
-            INSERT INTO intake.audit_log (action, contact_id, details, "timestamp")
-            VALUES ('contact_deleted', p_contact_id,
-                    jsonb_build_object('actor', p_actor, 'status', contact.status), clock_timestamp());
-        END IF;
     ELSIF vault.f_etag(contact) IS DISTINCT FROM p_etag THEN
         outcome := 'etag_mismatch';
+    ELSIF contact.status <> 'active' THEN
+        INSERT INTO intake.audit_log (action, contact_id, details, "timestamp")
+        VALUES ('contact_deleted', p_contact_id,
+                jsonb_build_object('actor', p_actor, 'status', contact.status), clock_timestamp());
+        outcome := 'unchanged';
     ELSE
         UPDATE vault.contacts AS c
         SET status = 'inactive', updated_at = clock_timestamp()
@@ -139,7 +159,7 @@ END
 $$;
 
 COMMENT ON FUNCTION vault.f_delete_contact(bigint, text, text) IS
-    'Sets an active contact to inactive, unless it changed since the caller read it';
+    'Sets an active contact to inactive, or records the deletion of one that unsubscribed or bounced';
 
 -- Sets the scores of contacts, each named once; one outcome each, in order.
 CREATE FUNCTION vault.f_score_contacts(

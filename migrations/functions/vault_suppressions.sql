@@ -29,37 +29,63 @@ $$;
 COMMENT ON FUNCTION vault.f_lock_ledger() IS
     'Takes the ledger for writing until the transaction ends; the time since when it is held';
 
--- The status of a contact that no entry speaks of any more: what it last was of its own. A contact that was
--- deleted before it was suppressed, or meanwhile, must not come back as active. The audit trail knows: the
--- newest row that shows the contact as active or inactive, before or after a change, or deletes it. Where
--- none does, the contact arrived suppressed.
-CREATE FUNCTION vault.f_status_of_its_own(p_contact_id bigint)
+-- Since when entries speak of the status of an address without a gap, up to now or to the lift that is being
+-- made: its oldest entry that was not entered under another.
+CREATE FUNCTION vault.f_suppressed_since(p_email text)
+RETURNS timestamptz
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT max(s.created_at)
+    FROM vault.suppressions AS s
+    WHERE s.email = p_email AND s.scope IN ('all', 'email')
+      AND NOT EXISTS (
+          SELECT FROM vault.suppressions AS older
+          WHERE older.email = s.email AND older.scope IN ('all', 'email')
+            AND older.created_at < s.created_at
+            AND (older.lifted_at IS NULL OR older.lifted_at > s.created_at))
+$$;
+
+COMMENT ON FUNCTION vault.f_suppressed_since(text) IS
+    'Since when entries of the ledger speak of the status of an address without a gap';
+
+-- What a lift gives back to a contact: the status that the ledger took. NULL: the status that the contact has
+-- is not the ledger's doing, and no lift turns it back (law 6).
+--
+-- The audit trail knows. Of what the ledger did to the contact since its address is suppressed, the newest
+-- must have led to the status that the contact has; and it took over in the newest row that does not go on
+-- where the one before ended. Who was promoted suppressed would have arrived active. Who was deleted,
+-- before or meanwhile, comes back as inactive.
+CREATE FUNCTION vault.f_status_before_ledger(p_contact vault.contacts)
 RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce(
-        (SELECT s.status
-         FROM intake.audit_log AS a
-         CROSS JOIN LATERAL (
-             SELECT CASE
-                 WHEN a.details #>> '{new_values,status}' IN ('active', 'inactive')
-                     THEN a.details #>> '{new_values,status}'
-                 WHEN a.action = 'contact_deleted' THEN 'inactive'
-                 WHEN a.details #>> '{old_values,status}' IN ('active', 'inactive')
-                     THEN a.details #>> '{old_values,status}' END AS status) AS s
-         WHERE a.contact_id = p_contact_id AND s.status IS NOT NULL
-         ORDER BY a.log_id DESC
-         LIMIT 1),
-        'active')
+    WITH done AS (
+        SELECT a.log_id,
+               CASE a.action WHEN 'contact_promoted' THEN 'active'
+                             ELSE a.details #>> '{old_values,status}' END AS old_status,
+               a.details #>> '{new_values,status}' AS new_status
+        FROM intake.audit_log AS a
+        WHERE a.contact_id = p_contact.contact_id
+          AND a."timestamp" >= (SELECT vault.f_suppressed_since(p_contact.email))
+          AND (a.action = 'contact_promoted' OR (a.action = 'contact_updated' AND a.details ? 'suppression_id'))
+    ), linked AS (
+        SELECT *, lag(new_status) OVER (ORDER BY log_id) AS before FROM done
+    )
+    SELECT CASE WHEN vault.f_is_deleted(p_contact.contact_id) THEN 'inactive'
+                ELSE (SELECT l.old_status FROM linked AS l
+                      WHERE l.before IS DISTINCT FROM l.old_status
+                      ORDER BY l.log_id DESC LIMIT 1) END
+    WHERE p_contact.status = (SELECT d.new_status FROM done AS d ORDER BY d.log_id DESC LIMIT 1)
 $$;
 
-COMMENT ON FUNCTION vault.f_status_of_its_own(bigint) IS
-    'The status, active or inactive, that a contact has where no suppression speaks of it';
+COMMENT ON FUNCTION vault.f_status_before_ledger(vault.contacts) IS
+    'The status that the ledger took from a contact, so that a lift may give it back';
 
--- Brings the contacts of addresses to the status that the ledger implies. Only a lift may weaken one: an
--- unsubscribed contact stays so whatever is entered (law 6). What has its status already is not touched
--- (law 8). The audit row names the newest entry that decided.
+-- Brings the contacts of addresses to the status that the ledger implies. Only a lift may weaken one, and only
+-- what the ledger did: an unsubscribed contact stays so whatever is entered (law 6). What has its status
+-- already is not touched (law 8). The audit row names the newest entry that decided.
 CREATE FUNCTION vault.f_follow_ledger(p_emails text[], p_lifting boolean, p_actor text, p_now timestamptz)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
@@ -73,13 +99,12 @@ BEGIN
 
     WITH followed AS (
         SELECT c.contact_id, c.email, c.status AS old_status,
-               CASE WHEN c.status = 'unsubscribed' AND NOT p_lifting THEN c.status
-                    WHEN l.status IS NOT NULL THEN l.status
-                    WHEN c.status IN ('unsubscribed', 'bounced') AND p_lifting
-                        THEN vault.f_status_of_its_own(c.contact_id)
-                    ELSE c.status END AS status
+               CASE WHEN c.status = 'unsubscribed' AND b.status IS NULL THEN c.status
+                    ELSE coalesce(l.status, b.status, c.status) END AS status
         FROM vault.contacts AS c
         CROSS JOIN LATERAL (SELECT vault.f_suppressed_status(c.email) AS status) AS l
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN p_lifting THEN vault.f_status_before_ledger(c) END AS status) AS b
         WHERE c.email = ANY (p_emails)
     ), updated AS (
         UPDATE vault.contacts AS c
@@ -124,9 +149,46 @@ $$;
 COMMENT ON FUNCTION vault.f_deciding_entry(text, boolean, timestamptz) IS
     'The entry of the ledger that a change of status goes back to';
 
--- The same for people. A lift gives back only what the ledger took: the ledger's newest change of a person,
--- in the audit trail at the time of one of the address's entries, must have led to the status that the
--- person has now; or the person must have been made while the address was suppressed.
+-- The same for people, who arrive suppressed without a row of the trail: whoever was made while the address
+-- was suppressed would have been active, and has what the ledger implied then.
+--
+-- The trail has no index on people, but its rows carry the very time of their entry, and times have one.
+CREATE FUNCTION vault.f_person_status_before_ledger(p_person people.master)
+RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH entries AS MATERIALIZED (
+        SELECT s.* FROM vault.suppressions AS s
+        WHERE s.email = p_person.email AND s.scope IN ('all', 'email')
+    ), done AS (
+        SELECT a.log_id, a.details #>> '{old_values,status}' AS old_status,
+               a.details #>> '{new_values,status}' AS new_status
+        FROM intake.audit_log AS a
+        WHERE a."timestamp" = ANY (ARRAY(
+                  SELECT created_at FROM entries UNION SELECT lifted_at FROM entries))
+          AND a."timestamp" >= (SELECT vault.f_suppressed_since(p_person.email))
+          AND a.action = 'person_updated' AND a.details ->> 'person_id' = p_person.id::text
+        UNION ALL
+        -- Before every row of the trail.
+        SELECT 0, 'active', CASE WHEN bool_or(reason <> 'bounced') THEN 'inactive' ELSE 'bounced' END
+        FROM entries
+        WHERE created_at < p_person.created_at AND (lifted_at IS NULL OR lifted_at > p_person.created_at)
+          AND p_person.created_at > vault.f_suppressed_since(p_person.email)
+        HAVING count(*) > 0
+    ), linked AS (
+        SELECT *, lag(new_status) OVER (ORDER BY log_id) AS before FROM done
+    )
+    SELECT (SELECT l.old_status FROM linked AS l
+            WHERE l.before IS DISTINCT FROM l.old_status
+            ORDER BY l.log_id DESC LIMIT 1)
+    WHERE p_person.status = (SELECT d.new_status FROM done AS d ORDER BY d.log_id DESC LIMIT 1)
+$$;
+
+COMMENT ON FUNCTION vault.f_person_status_before_ledger(people.master) IS
+    'The status that the ledger took from a person, so that a lift may give it back';
+
+-- Brings people along, as f_follow_ledger does contacts.
 CREATE FUNCTION vault.f_follow_ledger_of_people(
     p_emails text[], p_lifting boolean, p_actor text, p_now timestamptz)
 RETURNS void
@@ -144,14 +206,14 @@ BEGIN
 
     WITH followed AS (
         SELECT p.id, p.email, p.status AS old_status,
-               CASE WHEN p_lifting AND NOT vault.f_person_follows_ledger(p.id, p.email, p_now) THEN p.status
-                    WHEN p.status = 'inactive' AND NOT p_lifting THEN p.status
+               CASE WHEN p.status = 'inactive' AND b.status IS NULL THEN p.status
                     WHEN l.status = 'bounced' THEN 'bounced'
                     WHEN l.status IS NOT NULL THEN 'inactive'
-                    WHEN p_lifting THEN 'active'
-                    ELSE p.status END AS status
+                    ELSE coalesce(b.status, p.status) END AS status
         FROM people.master AS p
         CROSS JOIN LATERAL (SELECT vault.f_suppressed_status(p.email) AS status) AS l
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN p_lifting THEN vault.f_person_status_before_ledger(p) END AS status) AS b
         WHERE p.email = ANY (p_emails)
     ), updated AS (
         UPDATE people.master AS p
@@ -176,31 +238,6 @@ $$;
 
 COMMENT ON FUNCTION vault.f_follow_ledger_of_people(text[], boolean, text, timestamptz) IS
     'Brings the people of addresses to the status that the ledger implies';
-
--- Whether a person's status is the ledger's doing. The trail has no index on people, but its rows carry the
--- very time of their entry, and times have one.
-CREATE FUNCTION vault.f_person_follows_ledger(p_person_id uuid, p_email text, p_now timestamptz)
-RETURNS boolean
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT coalesce(
-        (SELECT a.details #>> '{new_values,status}' = p.status
-         FROM vault.suppressions AS s
-         CROSS JOIN LATERAL (VALUES (s.created_at), (s.lifted_at)) AS at_ (moment)
-         JOIN intake.audit_log AS a ON a."timestamp" = at_.moment
-         WHERE s.email = p_email AND a.action = 'person_updated'
-           AND a.details ->> 'person_id' = p_person_id::text
-         ORDER BY a.log_id DESC
-         LIMIT 1),
-        p.created_at > (SELECT min(s.created_at) FROM vault.suppressions AS s
-                        WHERE s.email = p_email AND s.lifted_at = p_now))
-    FROM people.master AS p
-    WHERE p.id = p_person_id
-$$;
-
-COMMENT ON FUNCTION vault.f_person_follows_ledger(uuid, text, timestamptz) IS
-    'Whether a person''s status is the doing of the ledger, so that a lift may give it back';
 
 -- Enters suppressions. One row each comes back in order: the entry that is in force, and whether this call
 -- made it; of those that are named twice the first did. What is in force already stays as it is.

@@ -8,13 +8,14 @@ use diesel_async::RunQueryDsl as _;
 
 use super::{
     Error,
+    client::Service,
     database::Database,
     demo_rows::demo_rows,
     load::{
-        BatchReport, IterSource, Options, OutputFormat, Service, Tally, collect_rejections, count,
-        load_rows, new_table, render_reports,
+        BatchReport, IterSource, Options, Tally, collect_rejections, load_rows, render_reports,
     },
     promote::{self, promote},
+    report::{OutputFormat, count, new_table},
     say,
     serve::{self, StopSignals},
 };
@@ -151,9 +152,9 @@ fn funnel(tally: Tally, promotion: &promote::Report) -> String {
         ("accepted", tally.accepted),
         ("duplicate", tally.duplicate),
         ("rejected", tally.rejected),
-        ("promoted", promotion.promoted),
-        ("updated", promotion.updated),
-        ("failed", promotion.failed),
+        ("promoted", promotion.tally.promoted),
+        ("updated", promotion.tally.updated),
+        ("failed", promotion.tally.failed),
     ] {
         table.add_row([name.to_owned(), count(number)]);
     }

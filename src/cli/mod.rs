@@ -1,5 +1,6 @@
 //! The command line: a file a subcommand.
 
+mod client;
 mod database;
 mod demo;
 mod demo_rows;
@@ -8,6 +9,8 @@ mod load;
 mod logging;
 mod migrate;
 mod promote;
+mod report;
+mod retry;
 mod serve;
 mod suppress;
 
@@ -50,6 +53,8 @@ enum Error {
     Load(#[from] load::Error),
     #[error(transparent)]
     Promote(#[from] promote::Error),
+    #[error(transparent)]
+    Suppress(#[from] suppress::Error),
     #[error(transparent)]
     Export(#[from] export::Error),
     #[error("the demo's database cannot be emptied: {0}")]
@@ -95,7 +100,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Promote(args) => Ok(Box::pin(promote::run(args)).await?),
             Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Suppress(args) => Ok(Box::pin(suppress::run(args)).await?),
-            Command::Export(args) => Ok(Box::pin(export::run(args)).await?),
+            Command::Export(args) => Box::pin(export::run(args)).await,
         }
     })
 }

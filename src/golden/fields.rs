@@ -21,7 +21,7 @@ pub(crate) fn within(
         what,
         limit,
         actual,
-        setting,
+        setting: Some(setting),
     })
 }
 

@@ -52,6 +52,6 @@ pub(super) fn within(
         what,
         limit,
         actual,
-        setting,
+        setting: Some(setting),
     })
 }

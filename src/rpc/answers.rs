@@ -62,6 +62,27 @@ impl<'a> Answers<'a> {
         }))
     }
 
+    /// Does a request's work and keeps its answer, or finds the one that is kept; inside the transaction
+    /// that does the work. Without an id (`None`) the work is done each time.
+    ///
+    /// # Errors
+    /// [`Error::RequestIdReused`], those of the work, and those of the database.
+    pub(crate) async fn once<Response: prost::Message + Default>(
+        answers: Option<Self>,
+        connection: &mut AsyncPgConnection,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<Response, Error>,
+    ) -> Result<Response, Error> {
+        let Some(answers) = answers else {
+            return work(connection).await;
+        };
+        if let Begun::Answered(response) = answers.begin(connection).await? {
+            return Ok(response);
+        }
+        let response = work(connection).await?;
+        answers.keep(connection, &response).await?;
+        Ok(response)
+    }
+
     /// Begins the request, inside the transaction that does its work.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 
 mod database;
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -30,13 +30,13 @@ pub enum Error {
     /// A field is missing or malformed.
     #[error("{field}: {description}")]
     InvalidField {
-        /// The field's path in the request.
-        field: &'static str,
+        /// The field's path in the request; of an item its place too, such as `entries[7].reason`.
+        field: Cow<'static, str>,
         /// What is wrong and what would be right.
         description: String,
     },
     /// More than one message may hold.
-    #[error("{what}: {actual}, at most {limit} are taken (setting {setting})")]
+    #[error("{what}: {actual}, at most {limit} are taken{}", named(*setting))]
     LimitExceeded {
         /// What there is too much of.
         what: &'static str,
@@ -44,8 +44,8 @@ pub enum Error {
         limit: usize,
         /// How much there was.
         actual: usize,
-        /// The setting that holds the limit.
-        setting: &'static str,
+        /// The setting that holds the limit; none for one of the API itself.
+        setting: Option<&'static str>,
     },
     /// A page token that this call did not give out for these filters.
     #[error("page_token: {0}")]
@@ -176,6 +176,16 @@ pub enum Error {
         "the database cannot be reached or was interrupted; what was acked is stored, try again"
     )]
     DatabaseUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Somebody else held what the call needs for too long.
+    #[error(
+        "what the call needs was locked for too long (a quarter of setting statement-timeout); what was acked is stored, try again"
+    )]
+    LockTimeout(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A statement ran for too long.
+    #[error(
+        "the database needed more time than one statement may take (setting statement-timeout); what was acked is stored"
+    )]
+    StatementTimeout(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// No connection was free.
     #[error("every database connection was busy for too long; try again")]
     PoolExhausted,
@@ -186,9 +196,9 @@ pub enum Error {
 
 impl Error {
     /// A malformed field.
-    pub fn invalid(field: &'static str, description: impl ToString) -> Self {
+    pub fn invalid(field: impl Into<Cow<'static, str>>, description: impl ToString) -> Self {
         Self::InvalidField {
-            field,
+            field: field.into(),
             description: description.to_string(),
         }
     }
@@ -218,9 +228,11 @@ impl Error {
                 Code::Aborted
             }
             Self::OffsetGap { .. } => Code::OutOfRange,
-            Self::StreamIdle(_) => Code::DeadlineExceeded,
+            Self::StreamIdle(_) | Self::StatementTimeout(_) => Code::DeadlineExceeded,
             Self::Transport(status) => status.code(),
-            Self::ShuttingDown | Self::DatabaseUnavailable(_) => Code::Unavailable,
+            Self::ShuttingDown | Self::DatabaseUnavailable(_) | Self::LockTimeout(_) => {
+                Code::Unavailable
+            }
             Self::PoolExhausted => Code::ResourceExhausted,
             Self::Internal(_) => Code::Internal,
         }
@@ -251,6 +263,8 @@ impl Error {
             Self::Transport(_) => ErrorReason::Unspecified,
             Self::ShuttingDown => ErrorReason::ShuttingDown,
             Self::DatabaseUnavailable(_) => ErrorReason::DatabaseUnavailable,
+            Self::LockTimeout(_) => ErrorReason::LockTimeout,
+            Self::StatementTimeout(_) => ErrorReason::StatementTimeout,
             Self::PoolExhausted => ErrorReason::PoolExhausted,
             Self::Internal(_) => ErrorReason::Internal,
         }
@@ -258,18 +272,21 @@ impl Error {
 
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::InvalidField { field, .. } => vec![("field", (*field).to_owned())],
+            Self::InvalidField { field, .. } => vec![("field", field.to_string())],
             Self::LimitExceeded {
                 what,
                 limit,
                 actual,
                 setting,
-            } => vec![
-                ("what", (*what).to_owned()),
-                ("limit", limit.to_string()),
-                ("actual", actual.to_string()),
-                ("setting", (*setting).to_owned()),
-            ],
+            } => {
+                let mut metadata = vec![
+                    ("what", (*what).to_owned()),
+                    ("limit", limit.to_string()),
+                    ("actual", actual.to_string()),
+                ];
+                metadata.extend(setting.map(|setting| ("setting", setting.to_owned())));
+                metadata
+            }
             Self::NotFound { resource, key } => {
                 vec![("resource", (*resource).to_owned()), ("key", key.clone())]
             }
@@ -329,6 +346,9 @@ impl Error {
                 ("next_offset", next_offset.to_string()),
             ],
             Self::StreamIdle(idle) => vec![("idle_seconds", idle.as_secs_f64().to_string())],
+            Self::LockTimeout(_) | Self::StatementTimeout(_) => {
+                vec![("setting", "statement-timeout".to_owned())]
+            }
             _ => Vec::new(),
         }
     }
@@ -346,7 +366,7 @@ impl Error {
         let mut details = ErrorDetails::with_error_info(name, DOMAIN, metadata);
         match self {
             Self::InvalidField { field, description } => {
-                details.add_bad_request_violation(*field, cut(description.clone()));
+                details.add_bad_request_violation(field.as_ref(), cut(description.clone()));
             }
             Self::InvalidPageToken(description) => {
                 details.add_bad_request_violation("page_token", *description);
@@ -357,7 +377,10 @@ impl Error {
                     cut(self.to_string()),
                 );
             }
-            Self::ShuttingDown | Self::DatabaseUnavailable(_) | Self::PoolExhausted => {
+            Self::ShuttingDown
+            | Self::DatabaseUnavailable(_)
+            | Self::LockTimeout(_)
+            | Self::PoolExhausted => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
             _ => {}
@@ -376,10 +399,18 @@ impl From<Error> for Status {
             Error::DatabaseUnavailable(cause) => {
                 tracing::warn!(cause = %chain(cause.as_ref()), "database unavailable");
             }
+            Error::LockTimeout(cause) | Error::StatementTimeout(cause) => {
+                tracing::warn!(cause = %chain(cause.as_ref()), "database too slow");
+            }
             _ => {}
         }
         Self::with_error_details(error.code(), cut(error.to_string()), error.details())
     }
+}
+
+/// How an error names the setting that holds its limit.
+fn named(setting: Option<&str>) -> String {
+    setting.map_or_else(String::new, |setting| format!(" (setting {setting})"))
 }
 
 /// A text of a status: one that is longer than [`MAX_TEXT_BYTES`] ends in an ellipsis.

@@ -1,6 +1,7 @@
 //! What the services share: the error model, paging, requests that may be repeated, numbers, times and JSON.
 
 mod answers;
+mod batch;
 mod codec;
 mod decimal;
 mod error;
@@ -9,6 +10,7 @@ mod paging;
 mod time;
 
 pub(crate) use answers::{Answers, Begun};
+pub(crate) use batch::check_items;
 pub use codec::{BoundedDecoder, Codec};
 pub(crate) use decimal::{from_decimal, to_decimal};
 pub use error::Error;

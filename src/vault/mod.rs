@@ -9,6 +9,7 @@
 //! 9. Everything leaves a trace: each change of a contact writes its audit row in the same transaction.
 
 mod contacts;
+mod convert;
 mod promotion;
 mod repository;
 mod service;

@@ -1,17 +1,25 @@
 //! Promotion: pending loads become contacts, in chunks, with progress.
 //!
-//! Each chunk is one call of `vault.f_promote_loads` and one transaction. The job walks the pending loads by
-//! id, and then once more: loads that another caller held the first time, or whose transaction ended late,
-//! are met in the last pass.
+//! Each chunk is one call of `vault.f_promote_loads` and one transaction, short in loads, bytes and time. A
+//! few workers share the pending loads by email, so that the loads of one email stay in their order. Each
+//! walks its share by id, and then once more: loads that another caller held the first time, or whose
+//! transaction ended late, are met in the last pass. What is held then too counts as left.
+//!
+//! A load that makes its chunk fail for no reason that anybody foresaw is found by halving the chunk, and
+//! ends as failed: it does not keep the others.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
-use tokio::sync::mpsc;
+use futures_util::future::try_join_all;
+use tokio::sync::{Mutex, mpsc};
 use tonic::Status;
 
 use super::{
-    repository::promotion::{self as repository, Pending, Promoted, Scope},
+    repository::promotion::{self as repository, Part, Pending, Promoted, Scope},
     service::Shared,
 };
 use crate::{
@@ -25,6 +33,10 @@ const MAX_LOAD_IDS: usize = 10_000;
 /// Loads a chunk: enough that a commit costs little beside it, few enough that cancelling, a suppression
 /// that waits for the chunk, and a crash cost little too.
 const CHUNK: i32 = 2_000;
+/// How long a chunk goes on with more loads of the same emails: a suppression may be waiting for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Workers of a job: PostgreSQL works for one while another's chunk is on its way to the disk.
+const WORKERS: i32 = 2;
 /// How many loads `validate_only` looks at.
 const VALIDATED: i32 = 1_000;
 /// How often the pending loads are walked.
@@ -124,57 +136,26 @@ impl Promotion {
         shared: &Arc<Shared>,
         answers: &mpsc::Sender<Result<pb::PromoteContactsResponse, Status>>,
     ) -> Result<(), Ended> {
-        let mut progress = Progress::begin(self.pending(shared).await?.count);
+        let pending = self.pending(shared).await?.count;
+        let workers = match self.scope {
+            Scope::All | Scope::Batch(_) if pending > i64::from(CHUNK) => WORKERS,
+            _ => 1,
+        };
+        let job = Job {
+            shared,
+            answers,
+            promotion: &self,
+            progress: Mutex::new(Progress::begin(pending)),
+        };
         for pass in 1..=PASSES {
-            // Counted again only where the count bounds the walk: what came since is promoted too.
-            let pending = match &self.scope {
-                Scope::Batch(_) => self.pending(shared).await?,
-                Scope::All | Scope::Loads(_) => Pending::default(),
-            };
-            // Before any id, also one that a caller made up.
-            let mut last = i64::MIN;
-            loop {
-                if shared.shutdown.is_cancelled() {
-                    return Err(Error::ShuttingDown.into());
-                }
-                if answers.is_closed() {
-                    return Err(Ended::Cancelled);
-                }
-                let Some((chunk_end, chunk)) = self.chunk(shared, pending, last).await? else {
-                    break;
-                };
-                last = chunk_end;
-                progress.total += chunk;
-                // In the last pass most chunks were done by somebody else.
-                if pass == 1 || chunk.done() > 0 {
-                    say(shared, answers, progress.message(false)).await?;
-                }
-            }
+            let parts = (0..workers).map(|number| Part {
+                number,
+                of: workers,
+            });
+            try_join_all(parts.map(|part| job.walk(part, pass))).await?;
         }
-        say(shared, answers, progress.message(true)).await
-    }
-
-    /// Promotes the next loads after `last`; `None` where there are none, else the last of them.
-    async fn chunk(
-        &self,
-        shared: &Arc<Shared>,
-        pending: Pending,
-        last: i64,
-    ) -> Result<Option<(i64, Promoted)>, Error> {
-        let mut connection = shared.connection().await?;
-        let (scope, actor) = (self.scope.clone(), self.actor.clone());
-        shared
-            .uncut(async move {
-                let load_ids =
-                    repository::next_pending(&mut connection, &scope, &pending, last, CHUNK)
-                        .await?;
-                let Some(&chunk_end) = load_ids.last() else {
-                    return Ok(None);
-                };
-                let chunk = repository::promote(&mut connection, &load_ids, &actor).await?;
-                Ok(Some((chunk_end, chunk)))
-            })
-            .await
+        let last = job.progress.into_inner().message(true);
+        say(shared, answers, last).await
     }
 
     /// What would happen to the first loads: promotes them, and takes it back.
@@ -205,10 +186,16 @@ impl Promotion {
         pending: Pending,
     ) -> Result<Promoted, Uncommitted> {
         let promoted = async {
-            let load_ids =
-                repository::next_pending(connection, &self.scope, &pending, i64::MIN, VALIDATED)
-                    .await?;
-            repository::promote(connection, &load_ids, &self.actor).await
+            let load_ids = repository::next_pending(
+                connection,
+                &self.scope,
+                Part::WHOLE,
+                &pending,
+                i64::MIN,
+                VALIDATED,
+            )
+            .await?;
+            repository::promote(connection, &load_ids, PATIENCE, &self.actor).await
         };
         match promoted.await {
             Ok(promoted) => Err(Uncommitted::Preview(promoted)),
@@ -229,6 +216,107 @@ impl Promotion {
         }
         repository::count_pending(&mut connection, &self.scope).await
     }
+}
+
+/// A job that runs.
+struct Job<'a> {
+    shared: &'a Arc<Shared>,
+    answers: &'a mpsc::Sender<Result<pb::PromoteContactsResponse, Status>>,
+    promotion: &'a Promotion,
+    /// Held while it is told, so that it is told in order.
+    progress: Mutex<Progress>,
+}
+
+impl Job<'_> {
+    /// Promotes what is pending in a part, chunk by chunk.
+    async fn walk(&self, part: Part, pass: usize) -> Result<(), Ended> {
+        // Counted again only where the count bounds the walk: what came since is promoted too.
+        let pending = match &self.promotion.scope {
+            Scope::Batch(_) => self.promotion.pending(self.shared).await?,
+            Scope::All | Scope::Loads(_) => Pending::default(),
+        };
+        // Before any id, also one that a caller made up.
+        let mut last = i64::MIN;
+        loop {
+            if self.shared.shutdown.is_cancelled() {
+                return Err(Error::ShuttingDown.into());
+            }
+            if self.answers.is_closed() {
+                return Err(Ended::Cancelled);
+            }
+            let Some((chunk_end, chunk)) = self.chunk(part, pending, last).await? else {
+                return Ok(());
+            };
+            // Of what was postponed some is done each time; what is done is not pending and not met again.
+            if chunk.postponed == 0 {
+                last = chunk_end;
+            }
+            self.tell(chunk, pass).await?;
+        }
+    }
+
+    async fn tell(&self, chunk: Promoted, pass: usize) -> Result<(), Ended> {
+        let mut progress = self.progress.lock().await;
+        progress.total += chunk;
+        // In the last pass most chunks were done by somebody else.
+        if pass == 1 || chunk.done() > 0 {
+            say(self.shared, self.answers, progress.message(false)).await?;
+        }
+        Ok(())
+    }
+
+    /// Promotes the next loads after `last`; `None` where there are none, else the last of them.
+    async fn chunk(
+        &self,
+        part: Part,
+
+        pending: Pending,
+        last: i64,
+    ) -> Result<Option<(i64, Promoted)>, Error> {
+        let mut connection = self.shared.connection().await?;
+        let (scope, actor) = (self.promotion.scope.clone(), self.promotion.actor.clone());
+        let work = async move {
+            let connection = &mut connection;
+            let load_ids =
+                repository::next_pending(connection, &scope, part, &pending, last, CHUNK).await?;
+            let Some(&chunk_end) = load_ids.last() else {
+                return Ok(None);
+            };
+            let chunk = promote_or_fail(connection, &load_ids, &actor).await?;
+            Ok(Some((chunk_end, chunk)))
+        };
+        self.shared.uncut(work).await
+    }
+}
+
+/// Promotes loads. Where that fails for a fault of ours, the load that it fails on is looked for, and ends as
+/// failed; the others are promoted.
+async fn promote_or_fail(
+    connection: &mut AsyncPgConnection,
+    load_ids: &[i64],
+
+    actor: &Actor,
+) -> Result<Promoted, Error> {
+    let mut total = Promoted::default();
+    let mut to_do = vec![load_ids];
+    while let Some(load_ids) = to_do.pop() {
+        match repository::promote(connection, load_ids, PATIENCE, actor).await {
+            Ok(promoted) => total += promoted,
+            Err(Error::Internal(cause)) => match load_ids {
+                [load_id] => {
+                    tracing::error!(load_id, %cause, "a load cannot be promoted; it ends as failed");
+                    repository::fail(connection, *load_id, actor).await?;
+                    total.failed += 1;
+                }
+                _ => {
+                    let (first, second) = load_ids.split_at(load_ids.len() / 2);
+                    to_do.extend([second, first]);
+                }
+            },
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(total)
 }
 
 /// How far a job is.

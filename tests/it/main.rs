@@ -31,3 +31,4 @@ mod promotion;
 mod reference;
 mod service;
 mod suppressions;
+mod timeouts;

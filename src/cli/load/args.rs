@@ -1,11 +1,15 @@
 //! The flags of `leadvault load`, and what they mean together.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{error::Error, format::Format, mapping::Preset, report::OutputFormat};
-use crate::proto::intake::v1::DuplicatePolicy;
+use super::{error::Error, format::Format, mapping::Preset};
+use crate::{
+    cli::{client::ServiceArgs, report::OutputFormat},
+    domain::{BatchId, Source},
+    proto::intake::v1::DuplicatePolicy,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,22 +44,16 @@ pub(crate) struct LoadArgs {
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 
-    /// Where the service listens
-    #[arg(
-        long,
-        env = "LEADVAULT_ENDPOINT",
-        default_value = "http://127.0.0.1:50051",
-        value_name = "URL"
-    )]
-    pub(super) endpoint: String,
+    #[command(flatten)]
+    pub(super) service: ServiceArgs,
 
     /// Where the rows come from, such as apollo, webinar, crm; kept with every row. A preset implies its own
-    #[arg(long, required_unless_present = "preset")]
-    pub(super) source: Option<String>,
+    #[arg(long, required_unless_present = "preset", value_parser = Source::parse)]
+    pub(super) source: Option<Source>,
 
     /// The batch to load into; needed for `-`. Made from the file and the flags unless given
-    #[arg(long, value_name = "ID")]
-    pub(super) batch_id: Option<String>,
+    #[arg(long, value_name = "ID", value_parser = BatchId::parse)]
+    pub(super) batch_id: Option<BatchId>,
 
     /// Rename a column or key, such as --map "Email Address=email". May be repeated; wins over --preset
     #[arg(long = "map", value_name = "COLUMN=KEY")]
@@ -88,11 +86,6 @@ pub(crate) struct LoadArgs {
     /// What to do with a row whose email was accepted within the last 30 days
     #[arg(long, value_enum, default_value_t = OnDuplicate::Mark)]
     pub(super) on_duplicate: OnDuplicate,
-
-    /// Give up when the service stays away for longer than this, such as 90s, 10m or 2h. Without it, the
-    /// loader waits for ever
-    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
-    pub(super) retry_for: Option<Duration>,
 
     /// How the result is written to standard output
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
@@ -131,10 +124,10 @@ impl LoadArgs {
     /// Where the rows come from.
     pub(super) fn source_name(&self) -> Result<String, Error> {
         match (&self.source, self.preset) {
-            (Some(source), _) if !source.trim().is_empty() => Ok(source.clone()),
+            (Some(source), _) => Ok(source.to_string()),
             (None, Some(preset)) => Ok(preset.name().to_owned()),
-            _ => Err(Error::Usage(
-                "--source must not be empty; it names where the rows come from, such as --source crm"
+            (None, None) => Err(Error::Usage(
+                "--source is needed; it names where the rows come from, such as --source crm"
                     .into(),
             )),
         }
@@ -148,30 +141,8 @@ impl LoadArgs {
                 self.files.len()
             )));
         }
-        if self.batch_id.as_ref().is_some_and(String::is_empty) {
-            return Err(Error::Usage("--batch-id must not be empty".into()));
-        }
         self.source_name().map(drop)
     }
-}
-
-/// A number of seconds, or a number with s, m, h or d.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "expected a duration such as 90s, 10m or 2h".to_owned())?;
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        other => return Err(format!("unknown unit {other:?}; use s, m, h or d")),
-    };
-    number
-        .checked_mul(unit)
-        .map(Duration::from_secs)
-        .ok_or_else(|| "too long".to_owned())
 }
 
 #[cfg(test)]
@@ -210,19 +181,11 @@ mod tests {
                 .check()
                 .is_err()
         );
+        assert!(parse("a --source s --batch-id=").is_err());
+        assert!(parse("a --source=").is_err());
         assert!(parse("a --source s --lanes 0").is_err());
         assert!(parse("a --source s --lanes 65").is_err());
         assert!(parse("a --source s --dry-run --rejects r").is_err());
         assert!(parse("- --source s --batch-id x").unwrap().check().is_ok());
-    }
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
-        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
-        for wrong in ["", "m", "1.5h", "5 years", "99999999999999999999s"] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -8,10 +8,12 @@ use serde::Serialize;
 
 use super::{
     error::Error,
-    report::{OutputFormat, count, json_line, new_table},
     source::{Content, RowSource},
 };
-use crate::domain::row::{RowLimits, validate};
+use crate::{
+    cli::report::{OutputFormat, count, json_line, new_table},
+    domain::row::{RowLimits, validate},
+};
 
 /// What a dry run found in one file. The names of its fields are those of the JSON output.
 #[derive(Debug, Default, Serialize)]

@@ -15,7 +15,6 @@ use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{
     assign::LaneAssigner,
-    client::Service,
     error::Error,
     lane::{Lane, LaneEnd},
     lines::LineIndex,
@@ -24,7 +23,10 @@ use super::{
     report::Tally,
     source::RowSource,
 };
-use crate::proto::intake::v1::{Batch, BatchState, DuplicatePolicy, bulk_ingest_request::Open};
+use crate::{
+    cli::client::Service,
+    proto::intake::v1::{Batch, BatchState, DuplicatePolicy, bulk_ingest_request::Open},
+};
 
 /// The note under which a batch keeps the fingerprint of what it was begun with.
 pub(crate) const FINGERPRINT_NOTE: &str = "fingerprint";

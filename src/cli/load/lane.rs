@@ -15,17 +15,19 @@ use super::{
     progress::Progress,
     queue::{Chunk, RowQueue},
     report::Tally,
-    retry::{Failure, Patience},
     window::Window,
 };
-use crate::proto::{
-    intake::v1::{
-        BulkIngestRequest, BulkIngestResponse,
-        bulk_ingest_request::{Finish, Message, Open, Rows},
-        bulk_ingest_response::{Ack, Message as Answer, Opened, Summary},
-        intake_service_client::IntakeServiceClient,
+use crate::{
+    cli::retry::{Failure, Patience},
+    proto::{
+        intake::v1::{
+            BulkIngestRequest, BulkIngestResponse,
+            bulk_ingest_request::{Finish, Message, Open, Rows},
+            bulk_ingest_response::{Ack, Message as Answer, Opened, Summary},
+            intake_service_client::IntakeServiceClient,
+        },
+        r#type::v1::RejectionReason,
     },
-    r#type::v1::RejectionReason,
 };
 
 /// How long the lane may be silent while nothing of its is on the way.

@@ -6,10 +6,12 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cli::load::{
+use crate::cli::{
     client::Service,
-    fake::{Fake, Fault},
-    source::Content,
+    load::{
+        fake::{Fake, Fault},
+        source::Content,
+    },
 };
 
 fn row(number: u64) -> Content {

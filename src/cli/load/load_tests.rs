@@ -28,14 +28,14 @@ fn write(folder: &tempfile::TempDir, name: &str, content: &str) -> PathBuf {
 }
 
 async fn load(args: &LoadArgs) -> Result<serde_json::Value, Error> {
-    let service = Service::new(&args.endpoint, args.retry_for)?;
+    let service = args.service.service()?;
     let mut rejects = args.rejects.clone().map(RejectsFile::new).transpose()?;
     let origin = Origin::new(args.files[0].clone());
     let report = load_file(args, origin, &service, rejects.as_mut()).await?;
     if let Some(rejects) = rejects {
         rejects.finish()?;
     }
-    let json = render_reports(&[report], OutputFormat::Json);
+    let json = render_reports(&[report], crate::cli::report::OutputFormat::Json);
     Ok(serde_json::from_str::<serde_json::Value>(&json).unwrap()["batches"][0].clone())
 }
 
@@ -143,7 +143,7 @@ async fn other_rows_under_the_same_batch_id_are_refused() {
     let error = load(&args).await.unwrap_err().to_string();
     assert!(error.contains("begun with other rows"), "{error}");
     let error = load(&LoadArgs {
-        source: Some("other".into()),
+        source: Some(crate::domain::Source::parse("other").unwrap()),
         ..args
     })
     .await

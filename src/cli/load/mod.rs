@@ -2,9 +2,9 @@
 //!
 //! The way of a row: a reader ([`csv_rows`], [`ndjson`], [`json_rows`]) on a thread of its own takes it from
 //! its [`input`], [`assign`] gives it a lane, a [`queue`] carries it there, and the [`lane`] streams it
-//! until it is acked. [`window`] knows what is to be sent again after a connection broke, [`retry`] how long
-//! to wait for the next one. [`engine`] puts these together for one batch and takes any source of rows, not
-//! only files.
+//! until it is acked. [`window`] knows what is to be sent again after a connection broke,
+//! [`retry`](crate::cli::retry) how long to wait for the next one. [`engine`] puts these together for one
+//! batch and takes any source of rows, not only files.
 //!
 //! Guarantees: memory does not grow with the input; the same input gives the same rows at the same offsets;
 //! the same command again resumes, or says that its batch is complete; a row is stored once, whatever
@@ -13,7 +13,6 @@
 mod args;
 mod assign;
 mod batch_id;
-mod client;
 mod csv_records;
 mod csv_rows;
 mod dry_run;
@@ -31,7 +30,6 @@ mod progress;
 mod queue;
 mod rejects;
 mod report;
-mod retry;
 mod source;
 mod window;
 
@@ -44,18 +42,14 @@ mod load_tests;
 
 use std::{collections::BTreeMap, io::Write as _};
 
-pub(crate) use self::progress::Progress;
 pub(crate) use self::{
     args::LoadArgs,
-    client::Service,
     engine::{Options, load_rows},
     error::Error,
-    progress::style as progress_style,
+    input::{Input, Origin},
+    progress::{Progress, style as progress_style},
     rejects::collect as collect_rejections,
-    report::{
-        BatchReport, OutputFormat, Tally, count, json_line, new_table, render as render_reports,
-    },
-    retry::Failure,
+    report::{BatchReport, Tally, render as render_reports},
     source::IterSource,
 };
 use self::{
@@ -64,13 +58,14 @@ use self::{
     dry_run::DryRun,
     engine::FINGERPRINT_NOTE,
     format::Format,
-    input::{Input, Origin, survey},
+    input::survey,
     json_rows::JsonSource,
     mapping::Mapping,
     ndjson::NdjsonSource,
     rejects::RejectsFile,
     source::RowSource,
 };
+use super::client::Service;
 
 /// Loads every file of the command and writes the result to standard output.
 ///
@@ -80,7 +75,7 @@ pub(crate) async fn run(args: LoadArgs) -> Result<(), Error> {
     if args.dry_run {
         return run_dry(args).await;
     }
-    let service = Service::new(&args.endpoint, args.retry_for)?;
+    let service = args.service.service()?;
     let mut rejects = args.rejects.clone().map(RejectsFile::new).transpose()?;
     let mut reports = Vec::new();
     let mut result = Ok(());
@@ -176,7 +171,7 @@ fn prepare_blocking(args: &LoadArgs, origin: &Origin) -> Result<Prepared, Error>
     let digest = survey.as_ref().map(|survey| survey.digest);
     let mut input = Input::open(origin, digest)?;
     let format = input.resolve(args.format)?;
-    let mut batch_id = args.batch_id.clone();
+    let mut batch_id = args.batch_id.as_ref().map(ToString::to_string);
     let mut notes = BTreeMap::from([
         ("file".to_owned(), origin.base_name()),
         ("format".to_owned(), format.name().to_owned()),

@@ -14,10 +14,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 use super::{
-    client::Service, engine::Outcome, error::Error, lane::reason_name, lines::LineIndex,
-    progress::Progress,
+    engine::Outcome, error::Error, lane::reason_name, lines::LineIndex, progress::Progress,
 };
-use crate::proto::intake::v1::RejectedRow;
+use crate::{cli::client::Service, proto::intake::v1::RejectedRow};
 
 /// Above this, rejected rows are not fetched only to count their reasons.
 const COUNTABLE: u64 = 100_000;

@@ -3,12 +3,14 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, ops::AddAssign};
 
-use comfy_table::{CellAlignment, Table, presets};
-use indicatif::HumanCount;
+use comfy_table::Table;
 use serde::Serialize;
 
 use super::engine::Outcome;
-use crate::proto::intake::v1::RowTally;
+use crate::{
+    cli::report::{OutputFormat, count, grpcurl, json_line, new_table},
+    proto::intake::v1::RowTally,
+};
 
 /// How many rows had which fate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -49,15 +51,6 @@ impl AddAssign for Tally {
         self.duplicate += other.duplicate;
         self.rejected += other.rejected;
     }
-}
-
-/// How results are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum OutputFormat {
-    /// A table for people
-    Text,
-    /// One JSON object for programs
-    Json,
 }
 
 /// What a run did for a batch.
@@ -194,40 +187,13 @@ pub(crate) fn render(reports: &[BatchReport], format: OutputFormat) -> String {
     }
 }
 
-/// A value as one line of JSON.
-pub(crate) fn json_line(value: &impl Serialize) -> String {
-    // Numbers and strings always have a JSON text.
-    let mut line = serde_json::to_string(value).unwrap_or_default();
-    line.push('\n');
-    line
-}
-
-/// A table with numbers to the right.
-pub(crate) fn new_table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(header);
-    for index in 1..COLUMNS {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
-}
-
-/// A number with its thousands apart.
-pub(crate) fn count(number: u64) -> String {
-    HumanCount(number).to_string()
-}
-
 /// The command that lists the rejected rows of a batch, to be pasted into a shell.
 pub(crate) fn list_rejected_rows_command(endpoint: &str, batch_id: &str) -> String {
-    let address = endpoint.strip_prefix("http://").unwrap_or(endpoint);
-    let request = serde_json::json!({ "batch_id": batch_id }).to_string();
-    format!(
-        "grpcurl -plaintext -d '{}' {} leadvault.intake.v1.IntakeService/ListRejectedRows",
-        request.replace('\'', r"'\''"),
-        address.trim_end_matches('/')
+    let request = serde_json::json!({ "batch_id": batch_id });
+    grpcurl(
+        endpoint,
+        &request,
+        "leadvault.intake.v1.IntakeService/ListRejectedRows",
     )
 }
 

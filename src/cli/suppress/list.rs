@@ -1,23 +1,19 @@
 //! Reads a list of addresses: one a line, or CSV with a header that has the column `email`.
 //!
 //! Guarantees: every line that is not blank comes out, as an entry or as an invalid line; a quote that is
-//! never closed costs its own line only; memory does not grow with the file.
+//! never closed costs its own line only, and so does a line that is too long; memory grows neither with the
+//! file nor with a line.
 
-use std::{
-    collections::VecDeque,
-    io::{self, BufRead},
-};
+use std::io::{self, BufRead};
 
 use clap::ValueEnum;
 
-use super::{Reason, Scope};
+use super::{
+    MAX_EVIDENCE_BYTES, Reason, Scope,
+    lines::{Line, Lines, parse},
+};
 use crate::domain::Email;
 
-const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
-/// How far a quoted cell may reach before its quote counts as left open.
-const MAX_RECORD_BYTES: usize = 64 * 1024;
-/// The longest evidence that the service takes.
-const MAX_EVIDENCE_BYTES: usize = 1_000;
 /// The most of a line that is shown, in bytes.
 const MAX_SHOWN_BYTES: usize = 100;
 
@@ -70,17 +66,17 @@ pub(super) struct List<R> {
 impl<R: BufRead> List<R> {
     /// Finds out what kind of list it is. The inner error says why it is none.
     pub(super) fn open(reader: R) -> io::Result<Result<Self, String>> {
-        let mut lines = Lines {
-            reader,
-            count: 0,
-            ahead: VecDeque::new(),
-        };
+        let mut lines = Lines::new(reader);
         let columns = match lines.next()? {
             None => None,
+            Some(first) if first.is_cut => {
+                lines.put_back(first);
+                None
+            }
             Some(first) => match Columns::of(&first.text) {
                 Ok(Some(columns)) => Some(columns),
                 Ok(None) => {
-                    lines.ahead.push_front(first);
+                    lines.put_back(first);
                     None
                 }
                 Err(detail) => return Ok(Err(detail)),
@@ -94,6 +90,9 @@ impl<R: BufRead> List<R> {
         let Some(line) = self.lines.next()? else {
             return Ok(None);
         };
+        if line.is_cut {
+            return Ok(Some(Err(line.too_long())));
+        }
         Ok(Some(match &self.columns {
             None => plain(&line),
             Some(columns) => {
@@ -119,14 +118,17 @@ fn checked(listed: Listed) -> Result<Listed, Invalid> {
     if let Err(error @ crate::domain::InvalidEmail::SentTooLong(_)) = Email::parse(&listed.email) {
         return Err(Invalid::new(listed.line, &listed.email, error));
     }
-    match listed.evidence.as_ref().map(String::len) {
-        Some(bytes) if bytes > MAX_EVIDENCE_BYTES => Err(Invalid::new(
-            listed.line,
-            &listed.email,
-            format!("its evidence has {bytes} bytes, at most {MAX_EVIDENCE_BYTES} are taken"),
-        )),
-        _ => Ok(listed),
-    }
+    let evidence = listed.evidence.as_deref().unwrap_or_default();
+    let wrong = match evidence.len() {
+        bytes if bytes > MAX_EVIDENCE_BYTES => {
+            format!("its evidence has {bytes} bytes, at most {MAX_EVIDENCE_BYTES} are taken")
+        }
+        _ if evidence.contains('\0') => {
+            "its evidence holds the character U+0000, which cannot be stored".to_owned()
+        }
+        _ => return Ok(listed),
+    };
+    Err(Invalid::new(listed.line, &listed.email, wrong))
 }
 
 impl Columns {
@@ -153,8 +155,13 @@ impl Columns {
             }
         }
         let text = String::from_utf8_lossy(first);
+        let shown = &text[..text.floor_char_boundary(MAX_SHOWN_BYTES)];
+        if has_address_among_cells(&text) {
+            return Err(format!(
+                "it looks like CSV without a header, and which column is what is not guessed; put one above it, such as `email,reason`: {shown}"
+            ));
+        }
         if text.contains([',', ';', '\t']) && !text.contains('@') {
-            let shown = &text[..text.floor_char_boundary(MAX_SHOWN_BYTES)];
             return Err(format!("its header has no column `email`: {shown}"));
         }
         Ok(None)
@@ -190,129 +197,13 @@ fn value<T: ValueEnum>(cell: Option<&str>, column: &str) -> Result<Option<T>, St
     .transpose()
 }
 
-/// The records of some text; nothing where they cannot be read.
-fn parse(text: &[u8], delimiter: u8) -> Option<Vec<Vec<String>>> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(delimiter)
-        .from_reader(text);
-    let lossy = |cell: &[u8]| String::from_utf8_lossy(cell).into_owned();
-    reader
-        .byte_records()
-        .map(|record| record.ok().map(|record| record.iter().map(lossy).collect()))
-        .collect()
-}
-
-/// A line without its line break.
-struct Line {
-    number: u64,
-    text: Vec<u8>,
-}
-
-struct Lines<R> {
-    reader: R,
-    count: u64,
-    /// Lines that were looked at and are still to come.
-    ahead: VecDeque<Line>,
-}
-
-impl<R: BufRead> Lines<R> {
-    /// The next line that is not blank.
-    fn next(&mut self) -> io::Result<Option<Line>> {
-        loop {
-            match self.next_of_any()? {
-                Some(line) if line.text.trim_ascii().is_empty() => {}
-                line => return Ok(line),
-            }
-        }
-    }
-
-    fn next_of_any(&mut self) -> io::Result<Option<Line>> {
-        if let Some(line) = self.ahead.pop_front() {
-            return Ok(Some(line));
-        }
-        let mut text = Vec::new();
-        if self.reader.read_until(b'\n', &mut text)? == 0 {
-            return Ok(None);
-        }
-        self.count += 1;
-        for end in *b"\n\r" {
-            text.truncate(text.len() - usize::from(text.last() == Some(&end)));
-        }
-        if self.count == 1 && text.starts_with(UTF8_MARK) {
-            text.drain(..UTF8_MARK.len());
-        }
-        Ok(Some(Line {
-            number: self.count,
-            text,
-        }))
-    }
-
-    /// The cells of the record that begins with a line. A quoted cell may go on over line breaks: lines are
-    /// added until it is closed. Where it never is, or not where a cell may end, the line is invalid alone,
-    /// and the ones behind it are records of their own.
-    fn record(
-        &mut self,
-        first: Line,
-        delimiter: u8,
-    ) -> io::Result<Result<(u64, Vec<String>), Invalid>> {
-        let mut place = Place::Start.after(&first.text, delimiter);
-        let mut joined = first.text.clone();
-        let mut taken = Vec::new();
-        while place == Place::Quoted && joined.len() <= MAX_RECORD_BYTES {
-            let Some(line) = self.next_of_any()? else {
-                break;
-            };
-            place = place.after(&line.text, delimiter);
-            joined.push(b'\n');
-            joined.extend(&line.text);
-            taken.push(line);
-        }
-        if !matches!(place, Place::Quoted | Place::Broken) {
-            let mut records = parse(&joined, delimiter).unwrap_or_default();
-            if records.len() == 1 {
-                return Ok(Ok((first.number, records.swap_remove(0))));
-            }
-        }
-        for line in taken.into_iter().rev() {
-            self.ahead.push_front(line);
-        }
-        Ok(Err(Invalid::new(
-            first.number,
-            &String::from_utf8_lossy(&first.text),
-            "a quote is not closed where a cell may end",
-        )))
-    }
-}
-
-/// Where in a record the end of some text is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// At the beginning of a cell.
-    Start,
-    /// In a cell without quotes; one inside of it is a letter like any other.
-    Plain,
-    /// In a quoted cell.
-    Quoted,
-    /// Behind a quote in a quoted cell: its end, or the first half of a quote in it.
-    Quote,
-    /// Behind a quoted cell where neither another cell nor the end of the record is.
-    Broken,
-}
-
-impl Place {
-    fn after(self, text: &[u8], delimiter: u8) -> Self {
-        text.iter().fold(self, |place, &byte| match (place, byte) {
-            (Self::Broken, _) => Self::Broken,
-            (Self::Start | Self::Quote, b'"') => Self::Quoted,
-            (Self::Quoted, b'"') => Self::Quote,
-            (Self::Quoted, _) => Self::Quoted,
-            (_, byte) if byte == delimiter => Self::Start,
-            (Self::Quote, _) => Self::Broken,
-            _ => Self::Plain,
-        })
-    }
+/// Whether a line is no address, and one of several cells in it is.
+fn has_address_among_cells(line: &str) -> bool {
+    let is_address = |text: &str| Email::parse(text.trim().trim_matches('"')).is_ok();
+    !is_address(line)
+        && [',', ';', '\t']
+            .iter()
+            .any(|delimiter| line.contains(*delimiter) && line.split(*delimiter).any(is_address))
 }
 
 #[cfg(test)]
@@ -339,7 +230,7 @@ mod tests {
     #[test]
     fn one_address_a_line() {
         assert_eq!(
-            read("\u{feff}a@x.example\r\n\r\n  \n b@x.example \nnone"),
+            read("a@x.example\r\n\r\n  \n b@x.example \nnone"),
             [
                 "1 a@x.example None None \"\"",
                 "4 b@x.example None None \"\"",
@@ -353,7 +244,7 @@ mod tests {
     fn csv_by_its_header() {
         assert_eq!(
             read(
-                "\u{feff}Reason;\"Email\";evidence\r\nbounced;a@x.example;\"said:\r\n\"\"no\"\"\"\r\n\r\n;b@x.example;\r\nbored;c@x.example\r\n"
+                "Reason;\"Email\";evidence\r\nbounced;a@x.example;\"said:\r\n\"\"no\"\"\"\r\n\r\n;b@x.example;\r\nbored;c@x.example\r\n"
             ),
             [
                 "2 a@x.example Some(Bounced) None \"said:\\n\\\"no\\\"\"",
@@ -362,6 +253,14 @@ mod tests {
             ]
         );
         assert!(List::open(&b"address,reason\n"[..]).unwrap().is_err());
+        for headless in [
+            "a@x.example,bounced\n",
+            "Ada;\"a@x.example\"\n",
+            "1\ta@x.example\n",
+        ] {
+            let refused = List::open(headless.as_bytes()).unwrap().err().unwrap();
+            assert!(refused.contains("without a header"), "{refused}");
+        }
     }
 
     #[test]
@@ -388,5 +287,30 @@ mod tests {
         assert!(read(&long)[0].starts_with("1! the address has 410 bytes"));
         let evidence = format!("email,evidence\na@x.example,{}", "e".repeat(1_001));
         assert!(read(&evidence)[0].starts_with("2! its evidence has 1001 bytes"));
+        let unstorable = "email,evidence\na@x.example,a\0b\n";
+        assert!(read(unstorable)[0].starts_with("2! its evidence holds the character U+0000"));
+    }
+
+    /// As long as it likes, it is never held.
+    #[test]
+    fn a_line_that_is_too_long_is_invalid_alone() {
+        let long = "x".repeat(200_000);
+        for (head, tail) in [("", ""), ("email,evidence\n", ",")] {
+            let text = format!("{head}{long}\na@x.example{tail}\n{long}");
+            let line = head.lines().count() + 1;
+            let read = read(&text);
+            assert_eq!(read.len(), 3);
+            assert_eq!(read[0], format!("{line}! it has more than 65536 bytes"));
+            assert!(read[1].starts_with(&format!("{} a@x.example", line + 1)));
+            assert_eq!(
+                read[2],
+                format!("{}! it has more than 65536 bytes", line + 2)
+            );
+        }
+        // Nor does it close a quote that is open before it.
+        let text = format!("email,evidence\na@x.example,\"open\n{long}\"\nb@x.example,\n");
+        let read = read(&text);
+        assert_eq!(read.len(), 3);
+        assert!(read[0].starts_with("2! a quote") && read[1].starts_with("3! it has"));
     }
 }

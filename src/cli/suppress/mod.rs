@@ -4,23 +4,29 @@
 //! is waited for when it goes away, and a call that is repeated for that gets its first answer. The same
 //! command again changes nothing.
 
+mod lines;
 mod list;
+mod report;
 
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Write as _},
+    io::{self, Write as _},
     path::PathBuf,
-    time::Duration,
 };
 
 use clap::{Args, ValueEnum};
-use comfy_table::{CellAlignment, Table, presets};
-use serde::Serialize;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use uuid::Uuid;
 
-use self::list::{Invalid, List, Listed};
-use super::load::{Error, Failure, OutputFormat, Progress, Service};
+use self::{
+    list::{Invalid, List, Listed},
+    report::Report,
+};
+use super::{
+    client::{Service, ServiceArgs},
+    load::{self, Input, Origin, Progress},
+    report::OutputFormat,
+    retry::Failure,
+};
 use crate::proto::vault::v1::{
     Channel as PbChannel, SuppressContactsRequest, SuppressionReason, suppress_contacts_request,
     suppress_contacts_response::{Outcome, outcome::Result as EntryResult},
@@ -29,10 +35,10 @@ use crate::proto::vault::v1::{
 
 /// How many entries one call takes.
 const BATCH: usize = 1_000;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A peer that vanished without a word is noticed within the sum of these two.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest evidence that the service takes.
+const MAX_EVIDENCE_BYTES: usize = 1_000;
+/// The most of a list's name that goes into evidence made from it, which leaves room for the line.
+const MAX_NAME_BYTES: usize = 900;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,14 +50,16 @@ Examples:
 
 How it works:
   The file has one address a line, or is CSV with a header that has the column `email` and maybe `reason`,
-  `scope` and `evidence`, which win over the flags. Lines that are no address are reported with their number
-  and do not fail the command. What is in force already stays as it is, so the same command may be repeated.";
+  `scope` and `evidence`, which win over the flags. It may be gzipped. Lines that are no address are reported
+  with their number, the first 1,000 of them; all others are entered. Where there were any, the command ends
+  with exit code 1, so that nobody takes a wrong list for a done one; --allow-invalid makes it 0. What is in
+  force already stays as it is, so the same command may be repeated.";
 
 /// Enters a list of addresses into the ledger of who is not to be contacted
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct SuppressArgs {
-    /// The list; `-` is standard input
+    /// The list, also gzipped; `-` is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
@@ -67,24 +75,47 @@ pub(super) struct SuppressArgs {
     #[arg(long, value_name = "TEXT", value_parser = evidence)]
     evidence: Option<String>,
 
-    /// Where the service listens
-    #[arg(
-        long,
-        env = "LEADVAULT_ENDPOINT",
-        default_value = "http://127.0.0.1:50051",
-        value_name = "URL"
-    )]
-    endpoint: String,
+    /// Succeed also where lines are invalid
+    #[arg(long)]
+    allow_invalid: bool,
+
+    #[command(flatten)]
+    service: ServiceArgs,
 
     /// How the result is written to standard output
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     output: OutputFormat,
 }
 
+/// Why a list was not entered, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The list, the service or the result.
+    #[error(transparent)]
+    Failed(#[from] load::Error),
+    /// All was done, and some lines were no entries.
+    #[error(
+        "{invalid} of {received} lines are invalid and were not entered, the others are in force; --allow-invalid takes this for success"
+    )]
+    Invalid {
+        /// How many lines were invalid.
+        invalid: u64,
+        /// How many there were.
+        received: u64,
+    },
+}
+
 fn evidence(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err(
+            "it must not be blank; without the flag, it is the list's name and the line".into(),
+        );
+    }
     match text.len() {
-        0..=1_000 => Ok(text.to_owned()),
-        bytes => Err(format!("it has {bytes} bytes, at most 1000 are taken")),
+        0..=MAX_EVIDENCE_BYTES => Ok(text.to_owned()),
+        bytes => Err(format!(
+            "it has {bytes} bytes, at most {MAX_EVIDENCE_BYTES} are taken"
+        )),
     }
 }
 
@@ -139,97 +170,49 @@ impl From<Scope> for PbChannel {
     }
 }
 
-/// What became of the lines. The names of its fields are those of the JSON output and do not change.
-#[derive(Debug, Default, Serialize)]
-struct Report {
-    input: String,
-    received: u64,
-    suppressed: u64,
-    already_suppressed: u64,
-    invalid: u64,
-    invalid_lines: Vec<Invalid>,
-}
-
-impl Report {
-    fn invalid(&mut self, invalid: Invalid) {
-        self.received += 1;
-        self.invalid += 1;
-        self.invalid_lines.push(invalid);
-    }
-
-    fn render(mut self, output: OutputFormat) -> Result<String, Error> {
-        self.invalid_lines.sort_by_key(|invalid| invalid.line);
-        if output == OutputFormat::Json {
-            let json = serde_json::to_string(&self).map_err(|_| Error::Internal("report"))?;
-            return Ok(json + "\n");
-        }
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED);
-        table.set_header(["outcome", "lines"]);
-        for (name, count) in [
-            ("suppressed", self.suppressed),
-            ("already suppressed", self.already_suppressed),
-            ("invalid", self.invalid),
-            ("received", self.received),
-        ] {
-            table.add_row([name.to_owned(), indicatif::HumanCount(count).to_string()]);
-        }
-        if let Some(column) = table.column_mut(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        let mut text = format!("{}\n{table}\n", self.input);
-        for invalid in &self.invalid_lines {
-            let (line, shown, detail) = (invalid.line, &invalid.text, &invalid.detail);
-            text.push_str(&format!("line {line}: {shown:?}: {detail}\n"));
-        }
-        Ok(text)
-    }
-}
-
 /// Enters every address of the list and writes the result to standard output.
 ///
-/// Lines that are no address are no failure. A failure ends the command; what was entered before it is
-/// reported first.
+/// A failure ends the command; what was entered before it is reported first. Lines that are no address do
+/// not end it, and are a failure at its end unless they were allowed.
 pub(super) async fn run(args: SuppressArgs) -> Result<(), Error> {
-    // The check of the address and the patience are those of the loader.
-    let service = Service::new(&args.endpoint, None)?;
-    let name = match args.file.as_os_str() == "-" {
-        true => "standard input".to_owned(),
-        false => args.file.display().to_string(),
-    };
-    let mut report = Report {
-        input: name.clone(),
-        ..Report::default()
-    };
-    let result = enter(&args, &service, &name, &mut report).await;
+    let service = args.service.service()?;
+    let origin = Origin::new(args.file.clone());
+    let mut report = Report::new(origin.name());
+    let result = enter(&args, &service, &origin, &mut report).await;
     if result.is_ok() || report.received > 0 {
-        let text = report.render(args.output)?;
-        let written = io::stdout().write_all(text.as_bytes());
-        written.map_err(|source| Error::Write {
+        let written = io::stdout().write_all(report.render(args.output).as_bytes());
+        written.map_err(|source| load::Error::Write {
             name: "standard output".to_owned(),
             source,
         })?;
     }
-    result
+    result?;
+    match (report.invalid, report.received) {
+        (1.., _) if args.allow_invalid => Ok(()),
+        (invalid @ 1.., received) => Err(Error::Invalid { invalid, received }),
+        (0, _) => Ok(()),
+    }
 }
 
 async fn enter(
     args: &SuppressArgs,
     service: &Service,
-    name: &str,
+    origin: &Origin,
     report: &mut Report,
-) -> Result<(), Error> {
-    let mut client = client(&args.endpoint)?;
-    let cannot_read = |source| Error::Format {
+) -> Result<(), load::Error> {
+    let name = &origin.name();
+    let wrong = |detail| load::Error::Format {
         name: name.to_owned(),
-        detail: format!("cannot be read: {source}; what was read before was sent"),
+        detail,
     };
-    let mut list = List::open(open(args, name)?)
-        .map_err(cannot_read)?
-        .map_err(|detail| Error::Format {
-            name: name.to_owned(),
-            detail,
-        })?;
+    let cannot_read = |error| {
+        wrong(format!(
+            "cannot be read: {error}; what was read before was sent"
+        ))
+    };
+    let input = Input::open(origin, None)?;
+    let mut list = List::open(input).map_err(cannot_read)?.map_err(wrong)?;
+    let mut client = service.vault_client();
     let mut batch = Vec::new();
     loop {
         let next = list.next().map_err(cannot_read);
@@ -258,29 +241,6 @@ async fn enter(
     }
 }
 
-fn open(args: &SuppressArgs, name: &str) -> Result<Box<dyn BufRead + Send>, Error> {
-    if args.file.as_os_str() == "-" {
-        return Ok(Box::new(BufReader::new(io::stdin())));
-    }
-    let file = File::open(&args.file).map_err(|source| Error::Open {
-        name: name.to_owned(),
-        source,
-    })?;
-    Ok(Box::new(BufReader::new(file)))
-}
-
-fn client(address: &str) -> Result<VaultServiceClient<Channel>, Error> {
-    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| Error::Endpoint {
-        endpoint: address.to_owned(),
-        detail: "it is not a URL".to_owned(),
-    })?;
-    let endpoint = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-    Ok(VaultServiceClient::new(endpoint.connect_lazy()))
-}
-
 /// Sends one batch until it is answered. Its request id makes that safe: a call whose answer was lost is
 /// answered again, not done again.
 async fn send(
@@ -290,7 +250,7 @@ async fn send(
     name: &str,
     batch: &[Listed],
     report: &mut Report,
-) -> Result<(), Error> {
+) -> Result<(), load::Error> {
     let request = SuppressContactsRequest {
         entries: batch
             .iter()
@@ -311,7 +271,7 @@ async fn send(
     };
     if outcomes.len() != batch.len() {
         let (answered, sent) = (outcomes.len(), batch.len());
-        return Err(Error::Usage(format!(
+        return Err(load::Error::Usage(format!(
             "the service answered {answered} of {sent} entries; is it of a fitting version?"
         )));
     }
@@ -328,7 +288,7 @@ fn entry(args: &SuppressArgs, name: &str, listed: &Listed) -> suppress_contacts_
         scope: PbChannel::from(listed.scope.unwrap_or(args.scope)).into(),
         reason: SuppressionReason::from(listed.reason.unwrap_or(args.reason)).into(),
         evidence: evidence.unwrap_or_else(|| {
-            let name = &name[..name.floor_char_boundary(900)];
+            let name = &name[..name.floor_char_boundary(MAX_NAME_BYTES)];
             format!("{name}, line {}", listed.line)
         }),
     }

@@ -217,7 +217,7 @@ pub(in crate::intake) fn lane_result<T>(
     match outcome {
         LaneOutcome::Done(done) => Ok(done),
         LaneOutcome::Mismatch(field, stored) if field == "lane" => Err(Error::InvalidField {
-            field: "open.lane",
+            field: "open.lane".into(),
             description: format!(
                 "{lane} is beyond the lanes of batch {:?}, which has {stored}",
                 batch.batch_id.as_str()

@@ -156,7 +156,7 @@ fn lease_time(lease_ms: i64, settings: &EnrichmentSettings) -> Result<Duration, 
             what: "lease_ms",
             limit: usize::try_from(longest.as_millis()).unwrap_or(usize::MAX),
             actual: usize::try_from(lease_ms).unwrap_or(usize::MAX),
-            setting: "enrichment-max-lease",
+            setting: Some("enrichment-max-lease"),
         }),
         Ok(lease) => Ok(lease),
     }

@@ -1,10 +1,16 @@
-//! What the database floor fails with, as a refusal.
+//! What the database says, as an error of ours.
+
+use diesel::result::{DatabaseErrorKind, Error as Diesel};
 
 use super::Error;
 
-impl From<diesel::result::Error> for Error {
-    fn from(error: diesel::result::Error) -> Self {
-        if is_interruption(&error) {
+impl From<Diesel> for Error {
+    fn from(error: Diesel) -> Self {
+        if says(&error, &["canceling statement due to lock timeout"]) {
+            Self::LockTimeout(Box::new(error))
+        } else if says(&error, &["canceling statement due to statement timeout"]) {
+            Self::StatementTimeout(Box::new(error))
+        } else if is_interruption(&error) {
             Self::DatabaseUnavailable(Box::new(error))
         } else {
             Self::Internal(Box::new(error))
@@ -28,8 +34,7 @@ impl From<crate::db::Error> for Error {
 /// PostgreSQL's classes 57P (operator intervention), 40 (rollback) and 53 (resources) are known by the
 /// server's words; a server that speaks another language makes them internal errors, which loses only the
 /// hint to retry.
-fn is_interruption(error: &diesel::result::Error) -> bool {
-    use diesel::result::{DatabaseErrorKind, Error as Diesel};
+fn is_interruption(error: &Diesel) -> bool {
     const WORDS: [&str; 11] = [
         "terminating connection",
         "the database system is",
@@ -45,15 +50,24 @@ fn is_interruption(error: &diesel::result::Error) -> bool {
     ];
     match error {
         Diesel::BrokenTransactionManager => true,
-        Diesel::DatabaseError(kind, information) => match kind {
+        Diesel::DatabaseError(
             DatabaseErrorKind::UnableToSendCommand
             | DatabaseErrorKind::ClosedConnection
             | DatabaseErrorKind::SerializationFailure
-            | DatabaseErrorKind::ReadOnlyTransaction => true,
-            _ => WORDS
-                .iter()
-                .any(|word| information.message().starts_with(word)),
-        },
+            | DatabaseErrorKind::ReadOnlyTransaction,
+            _,
+        ) => true,
+        _ => says(error, &WORDS),
+    }
+}
+
+/// Whether the server's message begins with one of these.
+fn says(error: &Diesel, words: &[&str]) -> bool {
+    match error {
+        Diesel::DatabaseError(_, information) => {
+            let message = information.message();
+            words.iter().any(|word| message.starts_with(word))
+        }
         _ => false,
     }
 }

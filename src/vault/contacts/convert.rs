@@ -4,8 +4,11 @@ use crate::{
     domain::{Email, MAX_INDEXED_TEXT_BYTES, Score, Source},
     proto::vault::v1 as pb,
     rpc::{Error, from_timestamp, to_timestamp},
-    vault::repository::contacts::{
-        Contact, ContactFilter, ContactKey, ContactOrder, SortBy, WriteOutcome,
+    vault::{
+        convert::{STATUSES, check_text, from_name, known, to_name},
+        repository::contacts::{
+            Contact, ContactFilter, ContactKey, ContactOrder, SortBy, WriteOutcome,
+        },
     },
 };
 
@@ -34,28 +37,15 @@ pub(super) const IMMUTABLE: [&str; 11] = [
     "etag",
 ];
 
-/// A contact's key; `field` is where it stands in the request.
-pub(super) fn key(field: &'static str, key: Option<&pb::ContactKey>) -> Result<ContactKey, Error> {
+/// A contact's key, or what is wrong with it.
+pub(super) fn key(key: Option<&pb::ContactKey>) -> Result<ContactKey, String> {
     match key.and_then(|key| key.key.as_ref()) {
         Some(pb::contact_key::Key::ContactId(contact_id)) => Ok(ContactKey::Id(*contact_id)),
         Some(pb::contact_key::Key::Email(email)) => Email::parse(email)
             .map(|email| ContactKey::Email(email.to_string()))
-            .map_err(|error| Error::invalid(field, error)),
-        None => Err(Error::invalid(field, "give either contact_id or email")),
+            .map_err(|error| error.to_string()),
+        None => Err("give either contact_id or email".to_owned()),
     }
-}
-
-/// Refuses more than `limit` of what a field holds.
-pub(super) fn within(what: &'static str, actual: usize, limit: usize) -> Result<(), Error> {
-    if actual > limit {
-        return Err(Error::LimitExceeded {
-            what,
-            limit,
-            actual,
-            setting: "max-ingest-rows",
-        });
-    }
-    Ok(())
 }
 
 pub(super) fn not_found(key: &ContactKey) -> Error {
@@ -73,15 +63,14 @@ pub(super) fn written(
     contact_id: i64,
     outcome: Option<WriteOutcome>,
 ) -> Result<pb::Contact, Error> {
-    let written = outcome.ok_or_else(|| not_found(&ContactKey::Id(contact_id)))?;
-    if written.outcome == "etag_mismatch" {
-        return Err(Error::EtagMismatch {
+    match outcome.ok_or_else(|| not_found(&ContactKey::Id(contact_id)))? {
+        WriteOutcome::Done(written) => Ok(contact(written)),
+        WriteOutcome::EtagMismatch(current) => Err(Error::EtagMismatch {
             resource: "contact",
             key: contact_id.to_string(),
-            current: written.contact.etag,
-        });
+            current: current.etag,
+        }),
     }
-    Ok(contact(written.contact))
 }
 
 pub(super) fn filter(filter: pb::ContactFilter) -> Result<ContactFilter, Error> {
@@ -95,7 +84,8 @@ pub(super) fn filter(filter: pb::ContactFilter) -> Result<ContactFilter, Error> 
         .transpose()
         .map_err(|error| Error::invalid("filter.source", error))?;
     Ok(ContactFilter {
-        status: status(filter.status)?,
+        status: to_name(filter.status, &STATUSES)
+            .map_err(|error| Error::invalid("filter.status", error))?,
         source,
         company: indexed("filter.company", filter.company)?,
         score_from: score("filter.score_from", filter.score_from)?,
@@ -110,42 +100,13 @@ pub(super) fn filter(filter: pb::ContactFilter) -> Result<ContactFilter, Error> 
 
 /// A text that is looked for in an index; `None` for the empty one.
 fn indexed(field: &'static str, text: String) -> Result<Option<String>, Error> {
-    check_text(field, &text, MAX_INDEXED_TEXT_BYTES)?;
+    check_text(&text, MAX_INDEXED_TEXT_BYTES).map_err(|error| Error::invalid(field, error))?;
     Ok(Some(text).filter(|text| !text.is_empty()))
-}
-
-/// Refuses a text that is too long, or that PostgreSQL cannot store.
-pub(super) fn check_text(field: &'static str, text: &str, max_bytes: usize) -> Result<(), Error> {
-    let bytes = text.len();
-    if bytes > max_bytes {
-        let description = format!("has {bytes} bytes, at most {max_bytes} are taken");
-        return Err(Error::invalid(field, description));
-    }
-    if text.contains('\0') {
-        return Err(Error::invalid(field, "must not hold the character U+0000"));
-    }
-    Ok(())
-}
-
-/// A number of an enum that this version knows.
-fn known<E: TryFrom<i32>>(field: &'static str, number: i32) -> Result<E, Error> {
-    E::try_from(number)
-        .map_err(|_| Error::invalid(field, format!("{number} is not a value of its enum")))
-}
-
-fn status(number: i32) -> Result<Option<&'static str>, Error> {
-    Ok(match known("filter.status", number)? {
-        pb::ContactStatus::Unspecified => None,
-        pb::ContactStatus::Active => Some("active"),
-        pb::ContactStatus::Inactive => Some("inactive"),
-        pb::ContactStatus::Bounced => Some("bounced"),
-        pb::ContactStatus::Unsubscribed => Some("unsubscribed"),
-    })
 }
 
 pub(super) fn order(number: i32) -> Result<ContactOrder, Error> {
     use pb::ContactOrder as Pb;
-    let order: Pb = known("order_by", number)?;
+    let order: Pb = known(number).map_err(|error| Error::invalid("order_by", error))?;
     let by = match order {
         Pb::Unspecified | Pb::CreatedAsc | Pb::CreatedDesc => SortBy::Created,
         Pb::UpdatedAsc | Pb::UpdatedDesc => SortBy::Updated,
@@ -156,13 +117,6 @@ pub(super) fn order(number: i32) -> Result<ContactOrder, Error> {
 }
 
 pub(super) fn contact(contact: Contact) -> pb::Contact {
-    let status = match contact.status.as_str() {
-        "active" => pb::ContactStatus::Active,
-        "inactive" => pb::ContactStatus::Inactive,
-        "bounced" => pb::ContactStatus::Bounced,
-        "unsubscribed" => pb::ContactStatus::Unsubscribed,
-        _ => pb::ContactStatus::Unspecified,
-    };
     let pinned = contact.pinned_fields.into_iter();
     pb::Contact {
         contact_id: contact.contact_id,
@@ -179,7 +133,7 @@ pub(super) fn contact(contact: Contact) -> pb::Contact {
         update_time: Some(to_timestamp(contact.updated_at)),
         last_activity_time: contact.last_activity_at.map(to_timestamp),
         score: contact.score,
-        status: status.into(),
+        status: from_name(&contact.status, &STATUSES).into(),
         pinned_fields: pinned.map(|column| api_name(&column)).collect(),
         etag: contact.etag,
     }

@@ -2,27 +2,29 @@
 
 mod convert;
 mod export;
+mod score;
 mod write;
 
 use std::collections::HashMap;
 
 pub(super) use export::Export;
-pub(super) use write::{delete, score, update};
+pub(super) use score::score;
+pub(super) use write::{delete, update};
 
 use super::{
-    repository::contacts::{self as repository, ContactKey, PageKey},
+    repository::contacts::{self as repository, Contact, ContactKey, PageKey},
     service::Shared,
 };
 use crate::{
     proto::vault::v1 as pb,
-    rpc::{Error, PageRequest},
+    rpc::{Error, PageRequest, check_items},
 };
 
 pub(super) async fn get(
     shared: &Shared,
     request: pb::GetContactRequest,
 ) -> Result<pb::GetContactResponse, Error> {
-    let key = convert::key("key", request.key.as_ref())?;
+    let key = convert::key(request.key.as_ref()).map_err(|error| Error::invalid("key", error))?;
     let contact = shared
         .pool
         .point_read(|connection| repository::get_contact(connection, key.clone()))
@@ -37,46 +39,50 @@ pub(super) async fn batch_get(
     shared: &Shared,
     request: pb::BatchGetContactsRequest,
 ) -> Result<pb::BatchGetContactsResponse, Error> {
-    if request.keys.is_empty() {
-        return Err(Error::invalid("keys", "give at least one"));
-    }
-    convert::within("keys", request.keys.len(), shared.limits.max_ingest_rows)?;
-    let keys = request
-        .keys
-        .iter()
-        .map(|key| convert::key("keys", Some(key)));
-    let keys = keys.collect::<Result<Vec<ContactKey>, Error>>()?;
-    let mut connection = shared.connection().await?;
-    let max_bytes = shared.limits.max_frame_bytes;
-    let found = repository::find_contacts(&mut connection, &keys, max_bytes).await?;
-    drop(connection);
+    check_items("keys", request.keys.len())?;
+    // What names nothing is not found: one slip does not cost the caller the others.
+    let keys = request.keys.iter().map(|key| convert::key(Some(key)).ok());
+    let keys: Vec<Option<ContactKey>> = keys.collect();
+    let named: Vec<&ContactKey> = keys.iter().flatten().collect();
+    let found = if named.is_empty() {
+        Vec::new()
+    } else {
+        let mut connection = shared.connection().await?;
+        let max_bytes = shared.limits.max_frame_bytes;
+        repository::find_contacts(&mut connection, &named, max_bytes).await?
+    };
+    Ok(in_order(request.keys, keys, found))
+}
 
-    let by_email: HashMap<String, i64> = found
+/// The contacts in the order of the keys that were sent, and the keys that none has. One that is named twice
+/// is there once.
+fn in_order(
+    sent: Vec<pb::ContactKey>,
+    keys: Vec<Option<ContactKey>>,
+    found: Vec<Contact>,
+) -> pb::BatchGetContactsResponse {
+    let ids: HashMap<ContactKey, i64> = found
         .iter()
-        .map(|contact| (contact.email.clone(), contact.contact_id))
+        .flat_map(|contact| {
+            let id = contact.contact_id;
+            let email = ContactKey::Email(contact.email.clone());
+            [(ContactKey::Id(id), id), (email, id)]
+        })
         .collect();
-    let mut by_id: HashMap<i64, pb::Contact> = found
+    let found = found
         .into_iter()
-        .map(|contact| (contact.contact_id, convert::contact(contact)))
-        .collect();
+        .map(|contact| (contact.contact_id, contact));
+    let mut found: HashMap<i64, Contact> = found.collect();
     let mut response = pb::BatchGetContactsResponse::default();
-    let mut answered = std::collections::HashSet::new();
-    for (key, sent) in keys.iter().zip(request.keys) {
-        let contact_id = match key {
-            ContactKey::Id(contact_id) => Some(*contact_id),
-            ContactKey::Email(email) => by_email.get(email).copied(),
-        };
-        match contact_id.and_then(|contact_id| by_id.remove(&contact_id)) {
-            Some(contact) => {
-                answered.insert(contact.contact_id);
-                response.contacts.push(contact);
-            }
-            // Named twice, it is there once.
-            None if contact_id.is_some_and(|contact_id| answered.contains(&contact_id)) => {}
+    for (sent, key) in sent.into_iter().zip(keys) {
+        match key.and_then(|key| ids.get(&key)) {
+            Some(id) => response
+                .contacts
+                .extend(found.remove(id).map(convert::contact)),
             None => response.not_found.push(sent),
         }
     }
-    Ok(response)
+    response
 }
 
 pub(super) async fn list(

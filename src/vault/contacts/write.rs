@@ -1,33 +1,28 @@
-//! `UpdateContact`, `DeleteContact`, `BatchScoreContacts`.
+//! `UpdateContact`, `DeleteContact`.
 
-use std::collections::HashSet;
-
-use diesel_async::{AsyncConnection as _, AsyncPgConnection};
-use pb::batch_score_contacts_response::Outcome;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     super::{
-        repository::contacts::{self as repository, Changes, NewScore},
+        convert::{check_text, storable},
+        repository::contacts::{self as repository, Changes},
         service::Shared,
     },
     convert::{self, EDITABLE, IMMUTABLE},
 };
 use crate::{
     domain::{
-        Actor, MAX_INDEXED_TEXT_BYTES, Score,
+        Actor, MAX_INDEXED_TEXT_BYTES,
         row::{RowLimits, validate_object},
     },
     proto::vault::v1 as pb,
-    rpc::{Answers, Begun, Error},
+    rpc::Error,
 };
 
 /// The longest tag, in bytes.
 const MAX_TAG_BYTES: usize = 100;
 /// The most tags of a contact.
 const MAX_TAGS: usize = 1_000;
-/// The longest reason of a score, in bytes.
-const MAX_REASON_BYTES: usize = 1_000;
 
 pub(in crate::vault) async fn update(
     shared: &Shared,
@@ -85,7 +80,7 @@ pub(in crate::vault) async fn delete(
     })
 }
 
-/// An etag as a caller sent it: it is only ever compared, but what PostgreSQL cannot read it cannot compare.
+/// An etag as a caller sent it: it is only ever compared.
 fn etag(field: &'static str, text: &str) -> Result<String, Error> {
     if text.is_empty() {
         return Err(Error::invalid(
@@ -93,7 +88,8 @@ fn etag(field: &'static str, text: &str) -> Result<String, Error> {
             "is required: pass the etag of the contact as it was read",
         ));
     }
-    Ok(text.replace('\0', "\u{fffd}"))
+    storable(text).map_err(|error| Error::invalid(field, error))?;
+    Ok(text.to_owned())
 }
 
 /// The columns that a list of the API's names stands for.
@@ -121,9 +117,9 @@ fn changes(
     let mut changes = Changes::new();
     for column in mask {
         let value = match *column {
-            "name" => text("contact.name", &contact.name)?,
+            "name" => indexed("contact.name", &contact.name, limits)?,
             "phone" => text("contact.phone", &contact.phone)?,
-            "company" => text("contact.company", &contact.company)?,
+            "company" => indexed("contact.company", &contact.company, limits)?,
             "title" => text("contact.title", &contact.title)?,
             "tags" => tags(&contact.tags)?,
             _ => custom_fields(&contact.custom_fields_json, limits)?,
@@ -133,8 +129,19 @@ fn changes(
     Ok(changes)
 }
 
+/// A text that reaches an index, here or as that of a company or a person: its limit is that of a row's.
+fn indexed(field: &'static str, value: &str, limits: &RowLimits) -> Result<Box<RawValue>, Error> {
+    let (bytes, most) = (value.len(), limits.max_indexed_text_bytes);
+    if bytes > most {
+        let description =
+            format!("has {bytes} bytes, at most {most} are taken (setting max-indexed-text-bytes)");
+        return Err(Error::invalid(field, description));
+    }
+    text(field, value)
+}
+
 fn text(field: &'static str, text: &str) -> Result<Box<RawValue>, Error> {
-    convert::check_text(field, text, MAX_INDEXED_TEXT_BYTES)?;
+    check_text(text, MAX_INDEXED_TEXT_BYTES).map_err(|error| Error::invalid(field, error))?;
     to_raw_value(text).map_err(Error::internal)
 }
 
@@ -144,11 +151,13 @@ fn tags(tags: &[String]) -> Result<Box<RawValue>, Error> {
         let description = format!("holds {}, at most {MAX_TAGS} are taken", tags.len());
         return Err(Error::invalid(FIELD, description));
     }
-    for tag in tags {
-        convert::check_text(FIELD, tag, MAX_TAG_BYTES)?;
-        if tag.trim().is_empty() {
-            return Err(Error::invalid(FIELD, "a tag must not be blank"));
-        }
+    for (nth, tag) in tags.iter().enumerate() {
+        check_text(tag, MAX_TAG_BYTES)
+            .and_then(|()| match tag.trim() {
+                "" => Err("must not be blank".to_owned()),
+                _ => Ok(()),
+            })
+            .map_err(|error| Error::invalid(format!("{FIELD}[{nth}]"), error))?;
     }
     to_raw_value(tags).map_err(Error::internal)
 }
@@ -164,95 +173,4 @@ fn custom_fields(json: &str, limits: &RowLimits) -> Result<Box<RawValue>, Error>
         Error::invalid(FIELD, format!("{place}{}", rejection.detail))
     })?;
     RawValue::from_string(json.to_owned()).map_err(Error::internal)
-}
-
-pub(in crate::vault) async fn score(
-    shared: &Shared,
-    request: pb::BatchScoreContactsRequest,
-    actor: Actor,
-) -> Result<pb::BatchScoreContactsResponse, Error> {
-    let call = ScoreCall::parse(request, shared.limits.max_ingest_rows)?;
-    let mut connection = shared.connection().await?;
-    shared
-        .uncut(async move {
-            connection
-                .transaction(async |connection| call.in_txn(connection, &actor).await)
-                .await
-        })
-        .await
-}
-
-/// One call of `BatchScoreContacts`, parsed.
-struct ScoreCall {
-    request: pb::BatchScoreContactsRequest,
-    scores: Vec<NewScore>,
-    /// What is known of each outcome before the database is asked: only that a score is none.
-    invalid: Vec<bool>,
-}
-
-impl ScoreCall {
-    fn parse(request: pb::BatchScoreContactsRequest, limit: usize) -> Result<Self, Error> {
-        if request.scores.is_empty() {
-            return Err(Error::invalid("scores", "give at least one"));
-        }
-        convert::within("scores", request.scores.len(), limit)?;
-        let (mut scores, mut invalid) = (Vec::new(), Vec::new());
-        let mut named = HashSet::new();
-        for sent in &request.scores {
-            convert::check_text("scores.reason", &sent.reason, MAX_REASON_BYTES)?;
-            if !named.insert(sent.contact_id) {
-                let description = format!("contact {} is named twice", sent.contact_id);
-                return Err(Error::invalid("scores.contact_id", description));
-            }
-            let score = Score::parse(&sent.score);
-            invalid.push(score.is_err());
-            scores.extend(score.ok().map(|score| NewScore {
-                contact_id: sent.contact_id,
-                score,
-                reason: sent.reason.clone(),
-            }));
-        }
-        Ok(Self {
-            request,
-            scores,
-            invalid,
-        })
-    }
-
-    /// Sets the scores and keeps the answer in one transaction.
-    async fn in_txn(
-        self,
-        connection: &mut AsyncPgConnection,
-        actor: &Actor,
-    ) -> Result<pb::BatchScoreContactsResponse, Error> {
-        let request_id = &self.request.request_id;
-        let answers = Answers::parse(actor, "BatchScoreContacts", request_id, &self.request)?;
-        if let Some(answers) = &answers
-            && let Begun::Answered(response) = answers.begin(connection).await?
-        {
-            return Ok(response);
-        }
-        let outcomes = repository::score_contacts(connection, &self.scores, actor).await?;
-        let mut outcomes = outcomes.into_iter();
-        let mut response = pb::BatchScoreContactsResponse::default();
-        for invalid in self.invalid {
-            let outcome = if invalid {
-                Outcome::InvalidScore
-            } else {
-                match outcomes.next().as_deref() {
-                    Some("scored") => Outcome::Scored,
-                    Some("unchanged") => Outcome::Unchanged,
-                    Some("not_found") => Outcome::NotFound,
-                    other => {
-                        return Err(Error::internal(format!("f_score_contacts: {other:?}")));
-                    }
-                }
-            };
-            response.outcomes.push(outcome.into());
-        }
-        if let Some(answers) = &answers {
-            answers.keep(connection, &response).await?;
-        }
-        Ok(response)
-    }
 }

@@ -1,8 +1,10 @@
 //! Promotion: which loads are pending, and the call that promotes some of them.
 
+use std::time::Duration;
+
 use diesel::{
     QueryableByName, sql_query,
-    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text},
+    sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
@@ -51,6 +53,9 @@ pub(in crate::vault) struct Promoted {
     /// Loads that were refused.
     #[diesel(sql_type = BigInt)]
     pub(in crate::vault) failed: i64,
+    /// Loads that there was no time for: still pending, and not done.
+    #[diesel(sql_type = BigInt)]
+    pub(in crate::vault) postponed: i64,
 }
 
 impl Promoted {
@@ -66,6 +71,7 @@ impl std::ops::AddAssign for Promoted {
         self.updated += other.updated;
         self.unchanged += other.unchanged;
         self.failed += other.failed;
+        self.postponed += other.postponed;
     }
 }
 
@@ -119,16 +125,31 @@ struct LoadIdsRow {
     load_ids: Vec<i64>,
 }
 
-/// The next pending loads of a scope after a load, in order. `pending` bounds where a batch is looked for:
-/// beyond its loads all others that are pending would be read.
+/// The share of one worker of several: the loads of one email are always in the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::vault) struct Part {
+    /// Which, from 0 on.
+    pub(in crate::vault) number: i32,
+    /// Of how many.
+    pub(in crate::vault) of: i32,
+}
+
+impl Part {
+    /// The share of one who works alone.
+    pub(in crate::vault) const WHOLE: Self = Self { number: 0, of: 1 };
+}
+
+/// The next pending loads of a part of a scope after a load, in order. `pending` bounds where a batch is
+/// looked for: beyond its loads all others that are pending would be read.
 pub(in crate::vault) async fn next_pending(
     connection: &mut AsyncPgConnection,
     scope: &Scope,
+    part: Part,
     pending: &Pending,
     after: i64,
     most: i32,
 ) -> Result<Vec<i64>, Error> {
-    const NEXT: &str = "SELECT vault.f_pending_loads($1, $2, $3, $4) AS load_ids";
+    const NEXT: &str = "SELECT vault.f_pending_loads($1, $2, $3, $4, $5, $6) AS load_ids";
     let (batch_id, after, last) = match scope {
         Scope::Loads(load_ids) => {
             let next = load_ids.iter().copied().filter(|load_id| *load_id > after);
@@ -147,21 +168,43 @@ pub(in crate::vault) async fn next_pending(
         .bind::<Nullable<Text>, _>(batch_id)
         .bind::<BigInt, _>(after)
         .bind::<BigInt, _>(last)
+        .bind::<Integer, _>(part.number)
+        .bind::<Integer, _>(part.of)
         .bind::<Integer, _>(most)
         .get_result(connection)
         .await?;
     Ok(row.load_ids)
 }
 
-/// Promotes those of the loads that are pending and that nobody else is promoting.
+/// Promotes those of the loads that are pending and that nobody else is promoting. What is not begun within
+/// `patience` is postponed.
 pub(in crate::vault) async fn promote(
     connection: &mut AsyncPgConnection,
     load_ids: &[i64],
+    patience: Duration,
     actor: &Actor,
 ) -> Result<Promoted, Error> {
-    Ok(sql_query("SELECT * FROM vault.f_promote_loads($1, $2)")
+    const PROMOTE: &str = "SELECT * FROM vault.f_promote_loads($1, make_interval(secs => $2), $3)";
+    Ok(sql_query(PROMOTE)
         .bind::<Array<BigInt>, _>(load_ids)
+        .bind::<Double, _>(patience.as_secs_f64())
         .bind::<Text, _>(actor.as_str())
         .get_result(connection)
         .await?)
+}
+
+/// Ends a load as failed for a reason that only the service's log knows.
+pub(in crate::vault) async fn fail(
+    connection: &mut AsyncPgConnection,
+    load_id: i64,
+    actor: &Actor,
+) -> Result<(), Error> {
+    const FAIL: &str = "SELECT vault.f_fail_loads(
+        ARRAY[$1], 'NOT_PROMOTABLE', 'the service failed on this load; its log has the cause', $2)";
+    sql_query(FAIL)
+        .bind::<BigInt, _>(load_id)
+        .bind::<Text, _>(actor.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
 }

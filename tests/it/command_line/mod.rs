@@ -1,6 +1,7 @@
 //! The command line as people type it: the real binary, what it prints, and how it ends.
 
 mod load;
+mod promote;
 
 use std::net::TcpListener;
 
@@ -17,6 +18,9 @@ async fn help_teaches() {
         ("migrate", "--database-url"),
         ("load", "--preset apollo"),
         ("demo", "--exit"),
+        ("promote", "--retry-for"),
+        ("suppress", "--allow-invalid"),
+        ("export", "--updated-before"),
     ] {
         assert!(help.contains(subcommand), "{help}");
         let help = run(&[subcommand, "--help"]).await.ok();

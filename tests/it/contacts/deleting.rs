@@ -98,3 +98,28 @@ async fn a_delete_against_a_stale_etag_is_refused() {
     assert_field(client.delete_contact(delete(id, "")).await, "etag");
     app.stop().await;
 }
+
+/// Law 7: who decided by what they read a while ago is told, also of a contact that unsubscribed meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn law_7_a_suppressed_contact_is_not_deleted_against_a_stale_etag() {
+    let app = App::start().await;
+    let sql = app.sql().await;
+    let id = make(&sql, 1).await[0];
+    let stale = read(&app, id).await.etag;
+    sql.run("UPDATE vault.contacts SET status = 'unsubscribed'")
+        .await;
+    let current = read(&app, id).await.etag;
+    let before = writes(&sql).await;
+    let mut client = vault(&app).await;
+    refused(client.delete_contact(delete(id, &stale)).await)
+        .is(Code::Aborted, "ETAG_MISMATCH")
+        .says("current_etag", &current);
+    assert_eq!(writes(&sql).await, before);
+    client.delete_contact(delete(id, &current)).await.unwrap();
+    // A retry holds the etag from before the first call, which may be older by now.
+    sql.run("UPDATE vault.contacts SET name = 'x'").await;
+    let before = writes(&sql).await;
+    client.delete_contact(delete(id, &current)).await.unwrap();
+    assert_eq!(writes(&sql).await, before);
+    app.stop().await;
+}

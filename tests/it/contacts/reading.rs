@@ -128,18 +128,44 @@ async fn many_are_read_in_the_order_of_their_keys() {
     };
     let all = client.batch_get_contacts(request(1_000)).await.unwrap();
     assert_eq!(all.into_inner().contacts.len(), 3);
-    refused(client.batch_get_contacts(request(1_001)).await).limits(
-        "max-ingest-rows",
-        1_000,
-        1_001,
-    );
+    refused(client.batch_get_contacts(request(1_001)).await).exceeds(1_000, 1_001);
     assert_field(client.batch_get_contacts(request(0)).await, "keys");
-    for key in [by_email("jane"), Some(ContactKey { key: None })] {
-        let request = BatchGetContactsRequest {
-            keys: key.into_iter().collect(),
-        };
-        assert_field(client.batch_get_contacts(request).await, "keys");
-    }
+    app.stop().await;
+}
+
+/// Law 3's spirit: one slip does not cost the caller the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_names_nothing_takes_no_other_down() {
+    let app = App::start().await;
+    let ids = make(&app.sql().await, 2).await;
+    let wrong = [
+        by_email("jane"),
+        by_email("a\0@x.example"),
+        Some(ContactKey { key: None }),
+    ];
+    let keys = [by_id(ids[0])].into_iter().chain(wrong.clone());
+    let keys: Vec<_> = keys.chain([by_id(ids[1])]).flatten().collect();
+    let request = BatchGetContactsRequest { keys };
+    let mut client = vault(&app).await;
+    let answer = client.batch_get_contacts(request).await.unwrap();
+    let answer = answer.into_inner();
+    let found: Vec<i64> = answer.contacts.iter().map(|c| c.contact_id).collect();
+    assert_eq!(found, ids);
+    let not_found: Vec<_> = answer.not_found.into_iter().map(Some).collect();
+    assert_eq!(not_found, wrong);
+    app.stop().await;
+}
+
+/// The most items of a batch are a promise of the API: what limits rows does not limit them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_rows_is_none_of_keys() {
+    let app = App::start_with(&["--max-ingest-rows=1"]).await;
+    let ids = make(&app.sql().await, 2).await;
+    let request = BatchGetContactsRequest {
+        keys: ids.iter().filter_map(|id| by_id(*id)).collect(),
+    };
+    let answer = vault(&app).await.batch_get_contacts(request).await;
+    assert_eq!(answer.unwrap().into_inner().contacts.len(), 2);
     app.stop().await;
 }
 

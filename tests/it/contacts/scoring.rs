@@ -120,25 +120,54 @@ async fn a_request_id_returns_the_first_answer() {
 async fn a_call_that_cannot_be_right_is_refused_as_a_whole() {
     let app = App::start().await;
     let sql = app.sql().await;
-    let id = make(&sql, 1).await[0];
+    make(&sql, 1).await;
     let before = writes(&sql).await;
     let mut client = vault(&app).await;
     assert_field(client.batch_score_contacts(call(vec![])).await, "scores");
-    let twice = call(vec![score(id, "1"), score(id, "2")]);
-    assert_field(
-        client.batch_score_contacts(twice).await,
-        "scores.contact_id",
-    );
-    for reason in ["x".repeat(1_001), "a\0".to_owned()] {
-        let mut bad = call(vec![score(id, "1")]);
-        bad.scores[0].reason = reason;
-        assert_field(client.batch_score_contacts(bad).await, "scores.reason");
-    }
     let many = |count| call((1..=count).map(|id| score(id, "7")).collect());
-    refused(client.batch_score_contacts(many(1_001)).await).limits("max-ingest-rows", 1_000, 1_001);
+    refused(client.batch_score_contacts(many(1_001)).await).exceeds(1_000, 1_001);
     assert_eq!(writes(&sql).await, before);
     let most = client.batch_score_contacts(many(1_000)).await.unwrap();
     assert_eq!(most.into_inner().outcomes.len(), 1_000);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_score_that_cannot_be_set_takes_no_other_down() {
+    let app = App::start().await;
+    let ids = make(&app.sql().await, 3).await;
+    let because = |id, reason: &str| Score {
+        reason: reason.to_owned(),
+        ..score(id, "7")
+    };
+    let request = call(vec![
+        score(ids[0], "1"),
+        score(ids[0], "2"),
+        because(ids[1], &"x".repeat(1_001)),
+        because(ids[1], "a\0"),
+        score(-1, "3"),
+        score(ids[1], "4"),
+        score(ids[2], "x"),
+        score(ids[2], "5"),
+    ]);
+    let response = vault(&app).await.batch_score_contacts(request).await;
+    let outcomes: Vec<Outcome> = response.unwrap().into_inner().outcomes().collect();
+    assert_eq!(
+        outcomes,
+        [
+            Outcome::Scored,
+            Outcome::Repeated,
+            Outcome::InvalidReason,
+            Outcome::InvalidReason,
+            Outcome::NotFound,
+            Outcome::Scored,
+            Outcome::InvalidScore,
+            Outcome::Scored,
+        ]
+    );
+    for (id, expected) in ids.iter().zip(["1.00", "4.00", "5.00"]) {
+        assert_eq!(read(&app, *id).await.score, expected);
+    }
     app.stop().await;
 }
 

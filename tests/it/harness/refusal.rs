@@ -84,4 +84,15 @@ impl Refusal {
             .says("limit", limit)
             .says("actual", actual)
     }
+
+    /// Asserts that it is a `LIMIT_EXCEEDED` of a limit of the API, which no setting moves.
+    #[track_caller]
+    pub(crate) fn exceeds(self, limit: usize, actual: usize) -> Self {
+        let refusal = self
+            .is(Code::InvalidArgument, "LIMIT_EXCEEDED")
+            .says("limit", limit)
+            .says("actual", actual);
+        assert_eq!(refusal.metadata.get("setting"), None, "{refusal:?}");
+        refusal
+    }
 }

@@ -59,6 +59,7 @@ async fn law_6_a_person_of_a_suppressed_address_arrives_with_its_status() {
         email: "gone@x.example".into(),
         scope: Channel::All.into(),
         evidence: "signed up again".into(),
+        ..Default::default()
     };
     app.vault().await.unsuppress_contact(lift).await.unwrap();
     let person = person(&app, "gone@x.example").await;

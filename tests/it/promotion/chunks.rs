@@ -47,19 +47,16 @@ async fn progress_comes_after_each_chunk_and_the_last_message_says_finished() {
     let messages = messages(&app, PromoteContactsRequest::default())
         .await
         .unwrap();
-    let seen: Vec<(i64, i64, bool)> = messages
-        .iter()
-        .map(|m| (m.done, m.left, m.finished))
-        .collect();
-    assert_eq!(
-        seen,
-        [
-            (2_000, 2_500, false),
-            (4_000, 500, false),
-            (4_500, 0, false),
-            (4_500, 0, true)
-        ]
-    );
+    // Two workers share the walk: who is first is not known, only that none takes more than a chunk.
+    let (last, steps) = messages.split_last().unwrap();
+    let mut done = 0;
+    for step in steps {
+        assert!(step.done > done && step.done - done <= 2_000, "{step:?}");
+        assert_eq!(step.left, 4_500 - step.done);
+        assert!(!step.finished);
+        done = step.done;
+    }
+    assert_eq!((last.done, last.left, last.finished), (4_500, 0, true));
     assert!(messages.iter().all(|m| m.rows_per_second > 0.0));
     assert_eq!(pending(&sql).await, 0);
     app.stop().await;

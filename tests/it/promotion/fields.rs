@@ -33,7 +33,7 @@ async fn the_listed_keys_reach_columns_and_every_other_custom_fields() {
             json!({
                 "city": "London", "country": "UK", "status": "unsubscribed", "score": 99,
                 "contact_id": 12345, "load_id": 1, "created_at": "2001-01-01T00:00:00Z",
-                "source": "elsewhere",
+                "source": "elsewhere", "tags": ["vip", "math", "vip", " ", 7, null, {"a": 1}],
             }),
         ),
     ] {

@@ -4,6 +4,7 @@ mod chunks;
 mod consent;
 mod failing;
 mod fields;
+mod hostile;
 mod merging;
 mod trace;
 mod two_at_once;

@@ -47,7 +47,7 @@ async fn law_9_each_changed_field_has_old_and_new_value_load_and_actor() {
     bring(
         &app,
         "apollo",
-        json!({"email": "a@x.example", "name": "Ada", "k": 1}),
+        json!({"email": "a@x.example", "name": "Ada", "k": 1, "same": true}),
     )
     .await;
     let row = json!({"email": "a@x.example", "name": "Ada", "title": "CEO", "k": 2});
@@ -60,8 +60,8 @@ async fn law_9_each_changed_field_has_old_and_new_value_load_and_actor() {
         audit[0].2,
         json!({
             "actor": "anonymous", "old_values": {},
-            "new_values": {"source": "apollo", "status": "active", "name": "Ada",
-                           "custom_fields": {"k": 1}},
+            "new_values": {"email": "a@x.example", "source": "apollo", "status": "active",
+                           "name": "Ada", "custom_fields": {"k": 1, "same": true}},
         })
     );
     assert_eq!(
@@ -114,15 +114,33 @@ async fn law_9_the_audit_log_replayed_gives_the_contacts() {
         let contact = replayed.entry(row.get(0)).or_default();
         if let Some(old) = details["old_values"].as_object() {
             for (field, value) in old {
-                assert_eq!(contact.get(field).unwrap_or(&Value::Null), value, "{field}");
+                let stored = contact.get(field).unwrap_or(&Value::Null);
+                // Of custom fields, those that changed.
+                match (field.as_str(), value.as_object()) {
+                    ("custom_fields", Some(keys)) => {
+                        for (key, value) in keys {
+                            assert_eq!(&stored[key], value, "{key}");
+                        }
+                    }
+                    _ => assert_eq!(stored, value, "{field}"),
+                }
             }
-            contact.extend(details["new_values"].as_object().unwrap().clone());
+            for (field, value) in details["new_values"].as_object().unwrap() {
+                match (field.as_str(), contact.get_mut(field)) {
+                    ("custom_fields", Some(Value::Object(custom))) => {
+                        custom.extend(value.as_object().unwrap().clone());
+                    }
+                    _ => {
+                        contact.insert(field.clone(), value.clone());
+                    }
+                }
+            }
         }
     }
     let contacts = sql
         .rows(
             "SELECT contact_id, jsonb_strip_nulls(jsonb_build_object(
-                 'name', name, 'phone', phone, 'company', company, 'title', title, 'source', source,
+                 'email', email, 'name', name, 'phone', phone, 'company', company, 'title', title, 'source', source,
                  'status', status, 'tags', tags, 'custom_fields', custom_fields))::text
              FROM vault.contacts ORDER BY contact_id",
             &[],

@@ -135,7 +135,7 @@ async fn what_cannot_be_checked_is_refused_by_name() {
     assert_field(call(0, email).await, "emails");
     assert_field(call(1, 0).await, "channel");
     assert_field(call(1, 9).await, "channel");
-    refused(call(1_001, email).await).limits("max-ingest-rows", 1_000, 1_001);
+    refused(call(1_001, email).await).exceeds(1_000, 1_001);
     assert_eq!(
         call(1_000, email).await.unwrap().into_inner().answers.len(),
         1_000

@@ -2,6 +2,7 @@
 
 use std::{io::Write as _, process::Output};
 
+use flate2::{Compression, write::GzEncoder};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -39,7 +40,8 @@ async fn a_list_with_one_address_a_line() {
     let mut list = "\u{feff}p0@x.example\r\n\r\nnot an address\r\n".to_owned();
     (1..2_500).for_each(|n| list.push_str(&format!("P{n}@x.example\r\n")));
     list.push_str("p7@x.example\nlast\u{fffd}@x.example");
-    let output = leadvault_suppress(&app.endpoint(), list.as_bytes(), &["--output", "json"]).await;
+    let allowed = ["--output", "json", "--allow-invalid"];
+    let output = leadvault_suppress(&app.endpoint(), list.as_bytes(), &allowed).await;
     let report = json(&output);
     assert_eq!(
         ["received", "suppressed", "already_suppressed", "invalid"]
@@ -66,7 +68,11 @@ async fn a_list_with_one_address_a_line() {
 
     let before = contents(&sql).await["vault.suppressions"].clone();
     let again = leadvault_suppress(&app.endpoint(), list.as_bytes(), &[]).await;
-    let table = text(&again);
+    // All the rest is in force, and a scheduled job still has to notice.
+    assert_eq!(again.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&again.stderr);
+    assert!(errors.contains("2 of 2503 lines are invalid"), "{errors}");
+    let table = String::from_utf8(again.stdout.clone()).unwrap();
     assert!(
         table.contains("2,501") && table.contains("line 3: \"not an address\": "),
         "{table}"
@@ -89,6 +95,7 @@ async fn csv_columns_win_over_the_flags() {
         "phone",
         "--evidence",
         "ticket 7",
+        "--allow-invalid",
     ];
     let output = leadvault_suppress(&app.endpoint(), list.as_bytes(), &args).await;
     let table = text(&output);
@@ -119,10 +126,42 @@ async fn what_is_no_list_fails() {
     assert_eq!(output.status.code(), Some(1));
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(errors.contains("no column `email`"), "{errors}");
+    let headless = b"a@x.example,bounced\nb@x.example,bounced\n";
+    let output = leadvault_suppress(&app.endpoint(), headless, &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("CSV without a header"), "{errors}");
+    let output = leadvault_suppress(&app.endpoint(), b"one\ntwo\n", &[]).await;
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "nothing of it was understood"
+    );
     let output = leadvault_suppress("nowhere", b"", &[]).await;
     assert!(String::from_utf8_lossy(&output.stderr).contains("--endpoint"));
     let empty = leadvault_suppress(&app.endpoint(), b"\n", &["--output", "json"]).await;
     assert_eq!(json(&empty)["received"], 0);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gzipped_list_and_a_line_without_an_end() {
+    let app = App::start().await;
+    let mut list = GzEncoder::new(Vec::new(), Compression::fast());
+    list.write_all(b"a@x.example\n").unwrap();
+    let long = vec![b'x'; 1 << 20];
+    (0..64).for_each(|_| list.write_all(&long).unwrap());
+    list.write_all(b"\nb@x.example\n").unwrap();
+    let list = list.finish().unwrap();
+    let args = ["--output", "json", "--allow-invalid"];
+    let report = json(&leadvault_suppress(&app.endpoint(), &list, &args).await);
+    assert_eq!(
+        (&report["suppressed"], &report["invalid"]),
+        (&2.into(), &1.into())
+    );
+    let invalid = &report["invalid_lines"][0];
+    assert_eq!(invalid["line"], 2);
+    assert_eq!(invalid["detail"], "it has more than 65536 bytes");
     app.stop().await;
 }
 

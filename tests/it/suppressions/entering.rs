@@ -221,6 +221,8 @@ async fn what_cannot_be_entered_is_refused_by_name() {
     unknown.reason = 17;
     let mut evidence = good();
     evidence.evidence = "e".repeat(1_001);
+    let mut nul = good();
+    nul.evidence = "said\0so".into();
     for (wrong, field) in [
         (scope, "entries[1].scope"),
         (unknown, "entries[1].reason"),
@@ -229,6 +231,7 @@ async fn what_cannot_be_entered_is_refused_by_name() {
             "entries[1].reason",
         ),
         (evidence, "entries[1].evidence"),
+        (nul, "entries[1].evidence"),
     ] {
         assert_field(
             client.suppress_contacts(call(vec![good(), wrong])).await,
@@ -242,7 +245,7 @@ async fn what_cannot_be_entered_is_refused_by_name() {
     };
     assert_field(client.suppress_contacts(wrong_id).await, "request_id");
     let many = refused(client.suppress_contacts(call(vec![good(); 1_001])).await);
-    many.limits("max-ingest-rows", 1_000, 1_001);
+    many.exceeds(1_000, 1_001);
     let entries: i64 = sql
         .one("SELECT count(*) FROM vault.suppressions", &[])
         .await;
@@ -250,10 +253,25 @@ async fn what_cannot_be_entered_is_refused_by_name() {
 
     let most = letters(&suppress(&app, vec![good(); 1_000]).await);
     assert_eq!(most, format!("s{}", "a".repeat(999)));
-    let mut odd = good();
-    odd.email = "odd@x.example".into();
-    odd.evidence = format!("{}\0", "e".repeat(999));
-    assert_eq!(letters(&suppress(&app, vec![odd]).await), "s");
+    app.stop().await;
+}
+
+/// A list of nothing but slips does not make every promotion and send wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_valid_address_nobody_waits_for_the_ledger() {
+    let app = App::start_with(&["--statement-timeout=2"]).await;
+    let holder = app.sql().await;
+    holder
+        .run("BEGIN; SELECT pg_advisory_xact_lock(vault.f_ledger_lock())")
+        .await;
+    let slips = vec![
+        entry("no address", Reason::Manual),
+        entry("", Reason::Legal),
+    ];
+    assert_eq!(letters(&suppress(&app, slips).await), "ii");
+    let one = call(vec![entry("a@x.example", Reason::Manual)]);
+    refused(vault(&app).await.suppress_contacts(one).await).is(Code::Unavailable, "LOCK_TIMEOUT");
+    holder.run("ROLLBACK").await;
     app.stop().await;
 }
 

@@ -6,7 +6,7 @@ use leadvault::proto::vault::v1::{
 use tonic::Code;
 
 use super::{Entry, entry, lift, scoped, suppress, vault};
-use crate::harness::{App, assert_field, refused};
+use crate::harness::{App, assert_field, refused, until};
 
 async fn list(app: &App, request: ListSuppressionsRequest) -> ListSuppressionsResponse {
     let answer = vault(app).await.list_suppressions(request).await;
@@ -203,4 +203,52 @@ async fn a_page_ends_at_two_mebibytes() {
     }
     assert_eq!(seen, 2_000);
     app.stop().await;
+}
+
+/// Whether a list was read from an index: the counts arrive once the server's connections are closed.
+async fn reads(request: ListSuppressionsRequest, index: &str) {
+    let app = App::start().await;
+    let sql = app.sql().await;
+    // What is looked for comes in one piece, behind everything else.
+    sql.run(
+        "INSERT INTO vault.suppressions (email, scope, reason, evidence, created_by, lifted_at, lifted_by, lift_evidence)
+         SELECT n || '@x.example', 'all', 'manual', '', 'me', now(), 'me', 'e' FROM generate_series(1, 10000) AS n;
+         INSERT INTO vault.suppressions (email, scope, reason, evidence, created_by)
+         SELECT n || '@x.example', 'all', 'manual', '', 'me' FROM generate_series(1, 10000) AS n;
+         INSERT INTO vault.suppressions (email, scope, reason, evidence, created_by)
+         SELECT n || '@x.example', 'phone', 'legal', '', 'me' FROM generate_series(1, 5000) AS n;
+         ANALYZE vault.suppressions",
+    )
+    .await;
+    let all = ids(&app, request.clone()).await;
+    assert_eq!(all.len(), 50);
+    let mut rest = request;
+    rest.page_token = list(&app, rest.clone()).await.next_page_token;
+    assert_eq!(ids(&app, rest).await[0], all[49] + 1);
+    app.stop().await;
+    until(index, async || {
+        let query = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = $1";
+        let scans: i64 = sql.one(query, &[&index]).await;
+        (scans >= 3).then_some(())
+    })
+    .await;
+    let query = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = $1";
+    let read: i64 = sql.one(query, &[&index]).await;
+    assert!(read < 1_000, "{read} entries of {index} were read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_force_is_found_by_an_index() {
+    let all = ListSuppressionsRequest::default;
+    let legal = ListSuppressionsRequest {
+        reason: Reason::Legal.into(),
+        ..all()
+    };
+    let phone = ListSuppressionsRequest {
+        scope: Channel::Phone.into(),
+        ..all()
+    };
+    reads(legal, "idx_suppressions_reason").await;
+    reads(phone, "idx_suppressions_scope").await;
+    reads(all(), "idx_suppressions_in_force_id").await;
 }

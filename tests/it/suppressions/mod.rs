@@ -5,7 +5,9 @@ mod command;
 mod consent;
 mod entering;
 mod lifting;
+mod lifting_again;
 mod listing;
+mod own_status;
 mod races;
 
 use std::collections::BTreeMap;
@@ -61,6 +63,7 @@ async fn lift(
         email: email.to_owned(),
         scope: scope.into(),
         evidence: evidence.to_owned(),
+        request_id: String::new(),
     };
     vault(app).await.unsuppress_contact(request).await
 }

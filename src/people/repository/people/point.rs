@@ -148,7 +148,7 @@ pub(in crate::people) async fn find_people(
                 what: "bytes of people",
                 limit: max_bytes,
                 actual: bytes,
-                setting: "max-frame-bytes",
+                setting: Some("max-frame-bytes"),
             });
         }
         people.push(person);

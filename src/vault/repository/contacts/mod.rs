@@ -20,7 +20,7 @@ pub(in crate::vault) use export::{fetch_export, open_export};
 pub(in crate::vault) use list::{ContactOrder, PageKey, SortBy, list_contacts};
 pub(in crate::vault) use point::{ContactKey, find_contacts, get_contact};
 pub(in crate::vault) use write::{
-    Changes, NewScore, WriteOutcome, delete_contact, score_contacts, update_contact,
+    Changes, NewScore, ScoreOutcome, WriteOutcome, delete_contact, score_contacts, update_contact,
 };
 
 /// A contact.

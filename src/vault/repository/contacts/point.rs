@@ -71,7 +71,7 @@ pub(in crate::vault) async fn get_contact(
 /// `max_bytes`.
 pub(in crate::vault) async fn find_contacts(
     connection: &mut AsyncPgConnection,
-    keys: &[ContactKey],
+    keys: &[&ContactKey],
     max_bytes: usize,
 ) -> Result<Vec<Contact>, Error> {
     let (mut ids, mut emails) = (Vec::new(), Vec::new());
@@ -98,7 +98,7 @@ pub(in crate::vault) async fn find_contacts(
                 what: "bytes of contacts",
                 limit: max_bytes,
                 actual: bytes,
-                setting: "max-frame-bytes",
+                setting: Some("max-frame-bytes"),
             });
         }
         contacts.push(contact);

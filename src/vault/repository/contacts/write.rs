@@ -19,14 +19,32 @@ use crate::{
 pub(in crate::vault) type Changes = BTreeMap<&'static str, Box<RawValue>>;
 
 /// What a function did to a contact.
-#[derive(Debug, QueryableByName)]
-pub(in crate::vault) struct WriteOutcome {
-    /// `etag_mismatch`, or what was done.
+#[derive(Debug)]
+pub(in crate::vault) enum WriteOutcome {
+    /// It is as the caller wants it, whether or not that took a change.
+    Done(Contact),
+    /// It changed since the caller read it, so that nothing was done; this is how it is now.
+    EtagMismatch(Contact),
+}
+
+#[derive(QueryableByName)]
+struct WriteRow {
     #[diesel(sql_type = Text)]
-    pub(in crate::vault) outcome: String,
-    /// As it is now.
+    outcome: String,
     #[diesel(embed)]
-    pub(in crate::vault) contact: Contact,
+    contact: Contact,
+}
+
+impl TryFrom<WriteRow> for WriteOutcome {
+    type Error = Error;
+
+    fn try_from(row: WriteRow) -> Result<Self, Error> {
+        match row.outcome.as_str() {
+            "updated" | "deleted" | "unchanged" => Ok(Self::Done(row.contact)),
+            "etag_mismatch" => Ok(Self::EtagMismatch(row.contact)),
+            other => Err(Error::internal(format!("a write of a contact: {other}"))),
+        }
+    }
 }
 
 /// Changes and pins fields; `None` where there is no such contact.
@@ -42,7 +60,7 @@ pub(in crate::vault) async fn update_contact(
         "SELECT u.outcome, {} FROM vault.f_update_contact($1, $2, $3::jsonb, $4, $5) AS u",
         columns("(u.contact)")
     );
-    let rows: Vec<WriteOutcome> = sql_query(statement)
+    let rows: Vec<WriteRow> = sql_query(statement)
         .bind::<BigInt, _>(contact_id)
         .bind::<Text, _>(etag)
         .bind::<Text, _>(serde_json::to_string(changes).map_err(Error::internal)?)
@@ -50,7 +68,7 @@ pub(in crate::vault) async fn update_contact(
         .bind::<Text, _>(actor.as_str())
         .get_results(connection)
         .await?;
-    Ok(rows.into_iter().next())
+    rows.into_iter().next().map(TryFrom::try_from).transpose()
 }
 
 /// Sets a contact to inactive; `None` where there is no such contact.
@@ -64,13 +82,13 @@ pub(in crate::vault) async fn delete_contact(
         "SELECT d.outcome, {} FROM vault.f_delete_contact($1, $2, $3) AS d",
         columns("(d.contact)")
     );
-    let rows: Vec<WriteOutcome> = sql_query(statement)
+    let rows: Vec<WriteRow> = sql_query(statement)
         .bind::<BigInt, _>(contact_id)
         .bind::<Text, _>(etag)
         .bind::<Text, _>(actor.as_str())
         .get_results(connection)
         .await?;
-    Ok(rows.into_iter().next())
+    rows.into_iter().next().map(TryFrom::try_from).transpose()
 }
 
 /// A score to be set.
@@ -80,6 +98,28 @@ pub(in crate::vault) struct NewScore {
     pub(in crate::vault) score: Score,
     /// Why, for the audit trail.
     pub(in crate::vault) reason: String,
+}
+
+/// What became of a score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::vault) enum ScoreOutcome {
+    /// It was set.
+    Scored,
+    /// The contact had it.
+    Unchanged,
+    /// There is no such contact.
+    NotFound,
+}
+
+impl ScoreOutcome {
+    fn of(name: &str) -> Result<Self, Error> {
+        match name {
+            "scored" => Ok(Self::Scored),
+            "unchanged" => Ok(Self::Unchanged),
+            "not_found" => Ok(Self::NotFound),
+            other => Err(Error::internal(format!("f_score_contacts: {other}"))),
+        }
+    }
 }
 
 #[derive(QueryableByName)]
@@ -93,7 +133,7 @@ pub(in crate::vault) async fn score_contacts(
     connection: &mut AsyncPgConnection,
     scores: &[NewScore],
     actor: &Actor,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<ScoreOutcome>, Error> {
     let ids: Vec<i64> = scores.iter().map(|new| new.contact_id).collect();
     let values: Vec<String> = scores.iter().map(|new| new.score.to_string()).collect();
     let reasons: Vec<&str> = scores.iter().map(|new| new.reason.as_str()).collect();
@@ -105,5 +145,6 @@ pub(in crate::vault) async fn score_contacts(
             .bind::<Text, _>(actor.as_str())
             .get_results(connection)
             .await?;
-    Ok(rows.into_iter().map(|row| row.outcome).collect())
+    let outcomes = rows.iter().map(|row| ScoreOutcome::of(&row.outcome));
+    outcomes.collect()
 }

@@ -1,15 +1,16 @@
-//! The loader's way to the service: connections, and the calls that are not streams.
+//! The way of every command to the service: one address, one way to connect, one kind of patience; and the
+//! loader's calls that are not streams.
 
 use std::time::Duration;
 
+use clap::Args;
 use tonic::{
     Code,
     transport::{Channel, Endpoint},
 };
 
 use super::{
-    error::Error,
-    progress::Progress,
+    load::{Error, Progress},
     retry::{Failure, Patience},
 };
 use crate::proto::{
@@ -27,6 +28,64 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that vanished without a word is noticed within the sum of these two.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the service is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EndpointArgs {
+    /// Where the service listens
+    #[arg(
+        long,
+        env = "LEADVAULT_ENDPOINT",
+        default_value = "http://127.0.0.1:50051",
+        value_name = "URL"
+    )]
+    endpoint: String,
+}
+
+impl EndpointArgs {
+    /// Checks the address; connects to nothing yet.
+    pub(crate) fn service(&self) -> Result<Service, Error> {
+        Service::new(&self.endpoint, None)
+    }
+}
+
+/// Where the service is, and how long it is waited for when it is away.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServiceArgs {
+    #[command(flatten)]
+    at: EndpointArgs,
+
+    /// Give up when the service stays away for longer than this, such as 90s, 10m or 2h. Without it, it is
+    /// waited for for ever
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    retry_for: Option<Duration>,
+}
+
+impl ServiceArgs {
+    /// Checks the address; connects to nothing yet.
+    pub(crate) fn service(&self) -> Result<Service, Error> {
+        Service::new(&self.at.endpoint, self.retry_for)
+    }
+}
+
+/// A number of seconds, or a number with s, m, h or d.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "expected a duration such as 90s, 10m or 2h".to_owned())?;
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        other => return Err(format!("unknown unit {other:?}; use s, m, h or d")),
+    };
+    number
+        .checked_mul(unit)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "too long".to_owned())
+}
 
 /// A service at an address. Connections are made when they are used, and made again when they broke.
 #[derive(Debug, Clone)]
@@ -53,7 +112,7 @@ impl Service {
             Some("http") => {}
             Some("https") => {
                 return Err(wrong(
-                    "TLS is not built into this loader; reach the service over a trusted network or a tunnel, by http",
+                    "TLS is not built into this command; reach the service over a trusted network or a tunnel, by http",
                 ));
             }
             _ => return Err(wrong("it must begin with http://")),
@@ -163,5 +222,15 @@ mod tests {
             assert!(error.contains(says), "{address}: {error}");
         }
         assert!(Service::new("http://[::1]:50051", None).is_ok());
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
+        for wrong in ["", "m", "1.5h", "5 years", "99999999999999999999s"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::{error::Error, progress::Progress};
+use super::load::{Error, Progress};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -110,7 +110,7 @@ fn hint(code: Code, reason: Option<&str>) -> &'static str {
             ". Does --endpoint lead to a leadvault service of a fitting version?"
         }
         (Code::Unauthenticated | Code::PermissionDenied, _) => {
-            ". This client may not load into that service"
+            ". This client may not do that in that service"
         }
         _ => "",
     }
