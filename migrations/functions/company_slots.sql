@@ -15,6 +15,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 -- A round's rows fit in memory by far, and the planner must not take their unknown number for a few.
 SET enable_nestloop = off
+SET enable_seqscan = off
 SET jit = off
 AS $$
 #variable_conflict use_column
@@ -74,11 +75,15 @@ BEGIN
         SELECT array_agg(id) INTO v_made FROM made;
 
         RETURN QUERY
-        SELECT r.position, r.differs AND coalesce(h.slot_id = ANY (v_made), false), h.slot_id
-        FROM unnest(v_all.positions, v_all.domains, v_all.sources, v_all.differs, v_all.nths)
-            AS r (position, domain, source, differs, nth)
-        JOIN company.slot_heads AS h ON h.domain = r.domain AND h.source = r.source
-        WHERE r.nth = v_round;
+        SELECT held.position, held.differs AND coalesce(held.slot_id = ANY (v_made), false), held.slot_id
+        FROM (SELECT r.position, r.differs,
+                     -- Not a join, which would read all heads.
+                     (SELECT h.slot_id FROM company.slot_heads AS h
+                      WHERE h.domain = r.domain AND h.source = r.source) AS slot_id
+              FROM unnest(v_all.positions, v_all.domains, v_all.sources, v_all.differs, v_all.nths)
+                  AS r (position, domain, source, differs, nth)
+              WHERE r.nth = v_round
+              OFFSET 0) AS held;
     END LOOP;
 END
 $$;
