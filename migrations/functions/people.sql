@@ -33,8 +33,11 @@ RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 -- Both tables hold what the statement touched, and nothing says how much that is: to compare each row of one
--- with each of the other would take hours for a bulk promotion.
+-- with each of the other would take hours for a bulk promotion. The other joins are set too, since a trigger
+-- inherits the settings of the function whose statement fired it.
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = on
 SET work_mem = '64MB'
 SET jit = off
 AS $$

@@ -14,6 +14,7 @@ RETURNS uuid[]
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 -- Heads are probed by their key, whatever statistics say: a join of another kind would read all of them.
+SET enable_nestloop = on
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off

@@ -58,7 +58,7 @@ async fn as_of(app: &App, id: &str, time: Timestamp) -> Result<Company, tonic::S
     Ok(response.into_inner().company.unwrap())
 }
 
-/// What as_of promises of a company that was read at its time.
+/// What `as_of` promises of a company that was read at its time.
 fn past(company: &Company) -> Company {
     Company {
         etag: String::new(),
@@ -120,7 +120,7 @@ async fn as_of_agrees_with_a_journal_and_the_history_replays_from_its_end() {
     app.stop().await;
 }
 
-/// Takes the changes of a company back one by one, and compares what is left with as_of and the journal.
+/// Takes the changes of a company back one by one, and compares what is left with `as_of` and the journal.
 async fn replay(app: &App, domain: &str, journal: &[Company]) {
     let now = get(app, domain).await;
     let text: String = app
@@ -157,7 +157,8 @@ async fn replay(app: &App, domain: &str, journal: &[Company]) {
         );
         let mut fields: Vec<&String> = new.keys().collect();
         let mut said: Vec<&String> = entry.changed_fields.iter().collect();
-        (fields.sort(), said.sort());
+        fields.sort();
+        said.sort();
         assert_eq!(fields, said);
         for (field, value) in new {
             assert_eq!(state[&field], value, "{field}");

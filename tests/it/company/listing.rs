@@ -24,6 +24,9 @@ async fn make(sql: &Sql, count: i64) {
     sql.run("ANALYZE company.master").await;
 }
 
+/// Whether a filter finds company n.
+type Holds = fn(i64) -> bool;
+
 async fn list(
     app: &App,
     filter: CompanyFilter,
@@ -62,7 +65,7 @@ async fn filters_find_what_they_say_in_every_order_and_page() {
             nanos: 0,
         })
     };
-    let filters: [(CompanyFilter, fn(i64) -> bool); 9] = [
+    let filters: [(CompanyFilter, Holds); 9] = [
         (CompanyFilter::default(), |_| true),
         (
             CompanyFilter {

@@ -21,7 +21,7 @@ async fn a_row_is_staged_when_it_differs_from_the_newest_of_its_domain_and_sourc
         json!({"domain": "acme.com", "name": "A"}),
         json!({"name": "B", "domain": "www.ACME.com"}),
     );
-    assert_eq!(stage(&app, "x", &[a.clone()]).await, "s");
+    assert_eq!(stage(&app, "x", std::slice::from_ref(&a)).await, "s");
     assert_eq!(stage(&app, "x", &[a.clone(), a.clone()]).await, "uu");
     // Another spelling of the same JSON is the same content.
     let spelled = br#" {"name" : "A",  "domain":"acme.com", "name":"A"} "#;
@@ -41,10 +41,10 @@ async fn a_row_is_staged_when_it_differs_from_the_newest_of_its_domain_and_sourc
         "sssus"
     );
     assert_eq!(promote_all(&app).await, [1, 4, 0, 0]);
-    assert_eq!(stage(&app, "x", &[a.clone()]).await, "u");
-    assert_eq!(stage(&app, "x", &[b.clone()]).await, "s");
+    assert_eq!(stage(&app, "x", std::slice::from_ref(&a)).await, "u");
+    assert_eq!(stage(&app, "x", std::slice::from_ref(&b)).await, "s");
     // Two sources that disagree do not take turns.
-    assert_eq!(stage(&app, "y", &[a.clone()]).await, "s");
+    assert_eq!(stage(&app, "y", std::slice::from_ref(&a)).await, "s");
     assert_eq!(stage(&app, "x", &[b]).await, "u");
     assert_eq!(stage(&app, "y", &[a]).await, "u");
     evidence::assert_conserved(&app).await;

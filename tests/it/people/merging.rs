@@ -112,7 +112,10 @@ async fn law_8_a_promotion_that_changes_nothing_touches_nobody() {
     bring(&app, "apollo", row.clone()).await;
     let before = writes(&sql).await;
     // The same again makes no slot; from elsewhere it makes one, which finds nothing to change.
-    assert_eq!(letters(&stage(&app, rows(&[row.clone()])).await), "u");
+    assert_eq!(
+        letters(&stage(&app, rows(std::slice::from_ref(&row))).await),
+        "u"
+    );
     assert_eq!(promote_all(&app).await, [0; 4]);
     assert_eq!(bring(&app, "crm", row).await, [0, 0, 1, 0]);
     assert_eq!(promote_all(&app).await, [0; 4]);
