@@ -59,8 +59,13 @@ CREATE FUNCTION company.f_write_history()
 RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
--- A plan that was made for one company must not be run for a hundred thousand.
+-- Both tables hold what the statement touched, and nothing says how much that is: a plan that was made for one
+-- company must not be run for a hundred thousand. The other joins are set too, since a trigger inherits the
+-- settings of the function whose statement fired it.
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = on
+SET work_mem = '64MB'
 SET jit = off
 AS $$
 DECLARE
