@@ -19,6 +19,7 @@ mod staging;
 mod write;
 
 pub use service::Company;
+pub(crate) use staging::staged_key;
 
 use crate::golden::Kind;
 

@@ -64,6 +64,11 @@ impl Staging for StageRows {
     }
 }
 
+/// The domain of a row as staging reads it, or why staging would reject the row.
+pub(crate) fn staged_key(raw: &[u8], limits: &RowLimits) -> Result<String, RowRejection> {
+    StageRows::key(raw, limits)
+}
+
 /// The domain of a row: that of `domain`, or of `website` where `domain` says nothing. A bad domain is not made
 /// good by a website: which of the two is meant is not ours to guess.
 fn domain<const N: usize>(fields: &Fields<'_, N>) -> Result<WebDomain, RowRejection> {

@@ -16,5 +16,6 @@ mod repository;
 mod service;
 mod sweep;
 
+pub(crate) use golden::staged_key;
 pub use service::People;
 pub use sweep::Sweep;

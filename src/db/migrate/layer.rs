@@ -53,7 +53,7 @@ macro_rules! function_file {
 }
 
 /// The files, in the order in which they run. A new file needs its line here.
-const FILES: [(&str, &str); 16] = [
+const FILES: [(&str, &str); 17] = [
     function_file!("intake.sql"),
     function_file!("intake_staging.sql"),
     function_file!("vault.sql"),
@@ -70,6 +70,7 @@ const FILES: [(&str, &str); 16] = [
     function_file!("people_intelligence.sql"),
     function_file!("ple.sql"),
     function_file!("ple_ending.sql"),
+    function_file!("bit.sql"),
 ];
 
 /// How long a rebuild waits for a table that others use. Short, because everybody who comes after it

@@ -10,7 +10,10 @@ use std::sync::Arc;
 use tonic::{Response, Status};
 
 use crate::{
-    domain::Actor,
+    domain::{
+        Actor,
+        row::{RowLimits, RowRejection},
+    },
     golden::{Kind, from_vault::StageFromVault, promotion::Promotion, staging},
     proto::people::v1 as pb,
     room::{AnswerStream, Room},
@@ -23,6 +26,11 @@ const PEOPLE: Kind = Kind {
     id: "person_id",
     lane: -3,
 };
+
+/// The email of a row as staging reads it, or why staging would reject the row.
+pub(crate) fn staged_key(raw: &[u8], limits: &RowLimits) -> Result<String, RowRejection> {
+    reading::key(raw, limits)
+}
 
 pub(super) async fn stage_people(
     room: &Arc<Room>,

@@ -1,0 +1,414 @@
+//! `leadvault promote --into companies|people`: contacts become slots where that is asked for, and pending
+//! slots golden records.
+
+use std::{fmt::Write as _, ops::Add, time::Instant};
+
+use serde::Serialize;
+
+use super::{
+    Error,
+    follow::{Message, Step, follow},
+    so_far::{Done, SoFar},
+};
+use crate::{
+    cli::{
+        client::Service,
+        load,
+        report::{count, grpcurl, new_table},
+        target::Golden,
+    },
+    proto::{
+        company::v1::{
+            PromoteCompaniesRequest, PromoteCompaniesResponse, StageCompaniesFromVaultRequest,
+            StageCompaniesFromVaultResponse,
+        },
+        people::v1::{
+            PromotePeopleRequest, PromotePeopleResponse, StagePeopleFromVaultRequest,
+            StagePeopleFromVaultResponse,
+        },
+    },
+};
+
+/// What became of slots. The names of its fields are those of the JSON output and do not change.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Tally {
+    pub(super) done: u64,
+    /// Slots that made a golden record.
+    pub(crate) promoted: u64,
+    /// Slots that changed one.
+    pub(crate) updated: u64,
+    /// Slots that found nothing to change.
+    pub(crate) unchanged: u64,
+    /// Slots that were refused.
+    pub(crate) rejected: u64,
+    /// Of these slots: those of which some field could not be read.
+    noted: u64,
+    /// People who were linked to a company.
+    people_linked: u64,
+}
+
+/// What became of contacts. The names of its fields are those of the JSON output and do not change.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Staged {
+    pub(super) done: u64,
+    /// Contacts that made a slot.
+    pub(super) staged: u64,
+    unchanged: u64,
+    skipped: u64,
+}
+
+impl Add for Tally {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            done: self.done + other.done,
+            promoted: self.promoted + other.promoted,
+            updated: self.updated + other.updated,
+            unchanged: self.unchanged + other.unchanged,
+            rejected: self.rejected + other.rejected,
+            noted: self.noted + other.noted,
+            people_linked: self.people_linked + other.people_linked,
+        }
+    }
+}
+
+impl Add for Staged {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            done: self.done + other.done,
+            staged: self.staged + other.staged,
+            unchanged: self.unchanged + other.unchanged,
+            skipped: self.skipped + other.skipped,
+        }
+    }
+}
+
+fn number(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}
+
+/// The two rooms have messages of their own which say the same.
+macro_rules! promotion_message {
+    ($message:ty) => {
+        impl Message for $message {
+            type Tally = Tally;
+            const ASKED: &'static str = "to promote";
+            const ROWS: &'static str = "slots";
+
+            fn step(&self) -> Step<Tally> {
+                Step {
+                    tally: Tally {
+                        done: number(self.done),
+                        promoted: number(self.promoted),
+                        updated: number(self.updated),
+                        unchanged: number(self.unchanged),
+                        rejected: number(self.rejected),
+                        noted: number(self.noted),
+                        people_linked: number(self.people_linked),
+                    },
+                    done: self.done,
+                    left: self.left,
+                    rows_per_second: self.rows_per_second,
+                    finished: self.finished,
+                }
+            }
+        }
+    };
+}
+
+promotion_message!(PromoteCompaniesResponse);
+promotion_message!(PromotePeopleResponse);
+
+/// Of people no contact is skipped, and their message does not say so.
+macro_rules! staging_message {
+    ($message:ty, $skipped:expr) => {
+        impl Message for $message {
+            type Tally = Staged;
+            const ASKED: &'static str = "to stage the contacts";
+            const ROWS: &'static str = "contacts";
+
+            fn step(&self) -> Step<Staged> {
+                let skipped: fn(&Self) -> i64 = $skipped;
+                Step {
+                    tally: Staged {
+                        done: number(self.done),
+                        staged: number(self.staged),
+                        unchanged: number(self.unchanged),
+                        skipped: number(skipped(self)),
+                    },
+                    done: self.done,
+                    left: self.left,
+                    rows_per_second: self.rows_per_second,
+                    finished: self.finished,
+                }
+            }
+        }
+    };
+}
+
+staging_message!(StageCompaniesFromVaultResponse, |message| message.skipped);
+staging_message!(StagePeopleFromVaultResponse, |_| 0);
+
+/// What promotion did. The names of its fields are those of the JSON output and do not change.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    into: Golden,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_vault: Option<Staged>,
+    #[serde(flatten)]
+    tally: Tally,
+    /// How often the service went away.
+    interruptions: u64,
+    seconds: f64,
+    rows_per_second: f64,
+    #[serde(skip)]
+    endpoint: String,
+}
+
+/// Promotes the pending slots of a batch, or all, after staging the vault's contacts where that is wanted.
+pub(crate) async fn promote(
+    service: &Service,
+    into: Golden,
+    batch_id: Option<&str>,
+    from_vault: bool,
+) -> Result<Report, Error> {
+    let started = Instant::now();
+    let (mut staged, mut tally) = (Staged::default(), Tally::default());
+    let mut interruptions = 0;
+    if from_vault {
+        let followed = Box::pin(stage_contacts(service, into, &mut staged)).await;
+        interruptions += followed.map_err(|error| Error::Ended {
+            error,
+            so_far: SoFar::new(Done::Contacts(staged)),
+        })?;
+    }
+    let followed = Box::pin(promote_slots(service, into, batch_id, &mut tally)).await;
+    interruptions += followed.map_err(|error| Error::Ended {
+        error,
+        so_far: SoFar::new(Done::Slots(tally)),
+    })?;
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Report {
+        into,
+        batch_id: batch_id.map(str::to_owned),
+        from_vault: from_vault.then_some(staged),
+        tally,
+        interruptions,
+        seconds: (seconds * 1000.0).round() / 1000.0,
+        rows_per_second: (tally.done as f64 / seconds.max(0.001) * 10.0).round() / 10.0,
+        endpoint: service.address().to_owned(),
+    })
+}
+
+async fn stage_contacts(
+    service: &Service,
+    into: Golden,
+    staged: &mut Staged,
+) -> Result<u64, load::Error> {
+    match into {
+        Golden::Companies => {
+            let call = async || {
+                let request = StageCompaniesFromVaultRequest::default();
+                let mut client = service.company_client();
+                client.stage_companies_from_vault(request).await
+            };
+            follow(service, staged, call).await
+        }
+        Golden::People => {
+            let call = async || {
+                let request = StagePeopleFromVaultRequest::default();
+                let mut client = service.people_client();
+                client.stage_people_from_vault(request).await
+            };
+            follow(service, staged, call).await
+        }
+    }
+}
+
+async fn promote_slots(
+    service: &Service,
+    into: Golden,
+    batch_id: Option<&str>,
+    tally: &mut Tally,
+) -> Result<u64, load::Error> {
+    let batch_id = batch_id.unwrap_or_default();
+    match into {
+        Golden::Companies => {
+            let call = async || {
+                let request = PromoteCompaniesRequest {
+                    batch_id: batch_id.to_owned(),
+                    ..Default::default()
+                };
+                service.company_client().promote_companies(request).await
+            };
+            follow(service, tally, call).await
+        }
+        Golden::People => {
+            let call = async || {
+                let request = PromotePeopleRequest {
+                    batch_id: batch_id.to_owned(),
+                    ..Default::default()
+                };
+                service.people_client().promote_people(request).await
+            };
+            follow(service, tally, call).await
+        }
+    }
+}
+
+impl Report {
+    /// The report for people.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        if let Some(staged) = &self.from_vault {
+            let _ = writeln!(
+                text,
+                "contacts that are new or changed -> slots of {}\n{}\n",
+                self.into,
+                staged_table(staged)
+            );
+        }
+        let what = match &self.batch_id {
+            Some(batch_id) => format!("pending slots of batch {batch_id}"),
+            None => "all pending slots".to_owned(),
+        };
+        let _ = write!(
+            text,
+            "{what} -> {}\n{}\n{:.1} s, {} slots/s\n",
+            self.into,
+            self.table(),
+            self.seconds,
+            count(self.rows_per_second as u64)
+        );
+        if self.interruptions > 0 {
+            text.push_str(
+                "The service went away meanwhile; what it did without saying so is not counted.\n",
+            );
+        }
+        if self.tally.rejected > 0 {
+            let _ = write!(
+                text,
+                "See the rejected slots, each with its reason:\n  {}\n",
+                self.list_rejected_slots_command()
+            );
+        }
+        text
+    }
+
+    fn table(&self) -> comfy_table::Table {
+        let tally = &self.tally;
+        let mut table = new_table(["slots", "count", "share"]);
+        for (name, number) in [
+            ("done", tally.done),
+            ("promoted", tally.promoted),
+            ("updated", tally.updated),
+            ("unchanged", tally.unchanged),
+            ("rejected", tally.rejected),
+            ("  with an unread field", tally.noted),
+        ] {
+            let share = number as f64 * 100.0 / tally.done.max(1) as f64;
+            table.add_row([name.to_owned(), count(number), format!("{share:.1} %")]);
+        }
+        table.add_row([
+            "people linked".to_owned(),
+            count(tally.people_linked),
+            String::new(),
+        ]);
+        table
+    }
+
+    /// The command that lists the slots that were rejected, to be pasted into a shell.
+    fn list_rejected_slots_command(&self) -> String {
+        let mut request = serde_json::json!({ "status": "SLOT_STATUS_REJECTED" });
+        if let Some(batch_id) = &self.batch_id {
+            request["batch_id"] = batch_id.as_str().into();
+        }
+        grpcurl(&self.endpoint, &request, self.into.list_slots())
+    }
+}
+
+fn staged_table(staged: &Staged) -> comfy_table::Table {
+    let mut table = new_table(["contacts", "count", "share"]);
+    for (name, number) in [
+        ("done", staged.done),
+        ("staged", staged.staged),
+        ("unchanged", staged.unchanged),
+        ("skipped", staged.skipped),
+    ] {
+        let share = number as f64 * 100.0 / staged.done.max(1) as f64;
+        table.add_row([name.to_owned(), count(number), format!("{share:.1} %")]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::report::json_line;
+
+    fn report() -> Report {
+        Report {
+            into: Golden::Companies,
+            batch_id: None,
+            from_vault: Some(Staged {
+                done: 4_584,
+                staged: 1_400,
+                unchanged: 3_000,
+                skipped: 184,
+            }),
+            tally: Tally {
+                done: 1_400,
+                promoted: 1_300,
+                updated: 96,
+                unchanged: 0,
+                rejected: 4,
+                noted: 2,
+                people_linked: 7,
+            },
+            interruptions: 0,
+            seconds: 0.5,
+            rows_per_second: 2800.0,
+            endpoint: "http://127.0.0.1:50051/".into(),
+        }
+    }
+
+    #[test]
+    fn people_see_both_steps_and_where_rejected_slots_are() {
+        let text = report().text();
+        for part in [
+            "slots of companies",
+            "4,584",
+            "all pending slots -> companies",
+            "1,300",
+            "2,800 slots/s",
+            "-d '{\"status\":\"SLOT_STATUS_REJECTED\"}' 127.0.0.1:50051 leadvault.company",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn json_is_one_line_with_stable_names() {
+        assert_eq!(
+            json_line(&report()),
+            "{\"into\":\"companies\",\"from_vault\":{\"done\":4584,\"staged\":1400,\"unchanged\":3000,\
+             \"skipped\":184},\"done\":1400,\"promoted\":1300,\"updated\":96,\"unchanged\":0,\
+             \"rejected\":4,\"noted\":2,\"people_linked\":7,\"interruptions\":0,\"seconds\":0.5,\
+             \"rows_per_second\":2800.0}\n"
+        );
+    }
+
+    #[test]
+    fn an_early_end_says_what_was_done() {
+        let report = report();
+        let said = SoFar::new(Done::Slots(report.tally)).to_string();
+        assert!(said.contains("1,300 slots made a golden record"), "{said}");
+        let said = SoFar::new(Done::Contacts(Staged::default())).to_string();
+        assert_eq!(said, "");
+    }
+}
