@@ -199,7 +199,7 @@ async fn contacts_become_companies_and_people_once() {
     let (app, workspace) = (App::start().await, Workspace::new());
     let csv = "First Name,Last Name,Company,Email,# Employees,Industry,Website,Company Linkedin Url,Annual Revenue,Departments,City,Person Linkedin Url
 Ada,Lovelace,Acme,ada@acme.com,\"1,200\",Tools,https://www.acme.com,https://linkedin.com/company/acme,4500000,Engineering,London,https://www.linkedin.com/in/ada
-Bob,Builder,Acme,bob@gmail.com,\"1,200\",Tools,acme.com,https://linkedin.com/company/acme,4500000,Sales,Oslo,
+Bob,Builder,Acme,bob@gmail.com,\"1,200\",Tools,https://www.acme.com,https://linkedin.com/company/acme,4500000,Sales,Oslo,
 Carl,Free,,carl@gmail.com,,,,,,,,
 ";
     let file = workspace.file("leads.csv", csv);
