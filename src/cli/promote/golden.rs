@@ -152,6 +152,14 @@ macro_rules! staging_message {
 staging_message!(StageCompaniesFromVaultResponse, |message| message.skipped);
 staging_message!(StagePeopleFromVaultResponse, |_| 0);
 
+/// What staging the vault's contacts did.
+#[derive(Debug, Serialize)]
+struct FromVault {
+    #[serde(flatten)]
+    staged: Staged,
+    seconds: f64,
+}
+
 /// What promotion did. The names of its fields are those of the JSON output and do not change.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -159,7 +167,7 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     batch_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    from_vault: Option<Staged>,
+    from_vault: Option<FromVault>,
     #[serde(flatten)]
     tally: Tally,
     /// How often the service went away.
@@ -177,16 +185,15 @@ pub(crate) async fn promote(
     batch_id: Option<&str>,
     from_vault: bool,
 ) -> Result<Report, Error> {
-    let started = Instant::now();
-    let (mut staged, mut tally) = (Staged::default(), Tally::default());
     let mut interruptions = 0;
+    let mut staged = None;
     if from_vault {
-        let followed = Box::pin(stage_contacts(service, into, &mut staged)).await;
-        interruptions += followed.map_err(|error| Error::Ended {
-            error,
-            so_far: SoFar::new(Done::Contacts(staged)),
-        })?;
+        let (done, outages) = stage_contacts(service, into).await?;
+        staged = Some(done);
+        interruptions += outages;
     }
+    let started = Instant::now();
+    let mut tally = Tally::default();
     let followed = Box::pin(promote_slots(service, into, batch_id, &mut tally)).await;
     interruptions += followed.map_err(|error| Error::Ended {
         error,
@@ -196,7 +203,7 @@ pub(crate) async fn promote(
     Ok(Report {
         into,
         batch_id: batch_id.map(str::to_owned),
-        from_vault: from_vault.then_some(staged),
+        from_vault: staged,
         tally,
         interruptions,
         seconds: (seconds * 1000.0).round() / 1000.0,
@@ -205,7 +212,20 @@ pub(crate) async fn promote(
     })
 }
 
-async fn stage_contacts(
+/// What staging did, and how often the service went away.
+async fn stage_contacts(service: &Service, into: Golden) -> Result<(FromVault, u64), Error> {
+    let started = Instant::now();
+    let mut staged = Staged::default();
+    let followed = Box::pin(follow_contacts(service, into, &mut staged)).await;
+    let interruptions = followed.map_err(|error| Error::Ended {
+        error,
+        so_far: SoFar::new(Done::Contacts(staged)),
+    })?;
+    let seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    Ok((FromVault { staged, seconds }, interruptions))
+}
+
+async fn follow_contacts(
     service: &Service,
     into: Golden,
     staged: &mut Staged,
@@ -268,9 +288,10 @@ impl Report {
         if let Some(staged) = &self.from_vault {
             let _ = writeln!(
                 text,
-                "contacts that are new or changed -> slots of {}\n{}\n",
+                "contacts that are new or changed -> slots of {}\n{}\n{:.1} s\n",
                 self.into,
-                staged_table(staged)
+                staged_table(&staged.staged),
+                staged.seconds
             );
         }
         let what = match &self.batch_id {
@@ -355,11 +376,14 @@ mod tests {
         Report {
             into: Golden::Companies,
             batch_id: None,
-            from_vault: Some(Staged {
-                done: 4_584,
-                staged: 1_400,
-                unchanged: 3_000,
-                skipped: 184,
+            from_vault: Some(FromVault {
+                staged: Staged {
+                    done: 4_584,
+                    staged: 1_400,
+                    unchanged: 3_000,
+                    skipped: 184,
+                },
+                seconds: 1.5,
             }),
             tally: Tally {
                 done: 1_400,
@@ -397,7 +421,7 @@ mod tests {
         assert_eq!(
             json_line(&report()),
             "{\"into\":\"companies\",\"from_vault\":{\"done\":4584,\"staged\":1400,\"unchanged\":3000,\
-             \"skipped\":184},\"done\":1400,\"promoted\":1300,\"updated\":96,\"unchanged\":0,\
+             \"skipped\":184,\"seconds\":1.5},\"done\":1400,\"promoted\":1300,\"updated\":96,\"unchanged\":0,\
              \"rejected\":4,\"noted\":2,\"people_linked\":7,\"interruptions\":0,\"seconds\":0.5,\
              \"rows_per_second\":2800.0}\n"
         );
