@@ -5,6 +5,7 @@
 
 mod follow;
 mod golden;
+mod golden_tally;
 mod progress;
 mod so_far;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Tally, golden};
+use super::{Tally, golden_tally as golden};
 use crate::cli::report::count;
 
 /// What was done, as the end of an error's message.

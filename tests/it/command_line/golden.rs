@@ -330,49 +330,6 @@ async fn a_connection_that_breaks_is_waited_for_and_rows_are_staged_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_means_nothing_is_refused() {
-    let workspace = Workspace::new();
-    let file = workspace.file("f.ndjson", "{}");
-    for (args, says) in [
-        (
-            &["--into", "companies", "--source", "s", "--lanes", "2"][..],
-            "--lanes",
-        ),
-        (
-            &[
-                "--into",
-                "people",
-                "--source",
-                "s",
-                "--on-duplicate",
-                "mark",
-            ],
-            "--on-duplicate",
-        ),
-        (
-            &["--into", "companies", "--preset", "apollo"],
-            "--from-vault",
-        ),
-        (&["--preset", "ycombinator"], "--into companies"),
-    ] {
-        let said = run(&[&["load", &file], args].concat()).await.failed(1);
-        assert!(said.contains(says), "{args:?}: {said}");
-    }
-    let said = run(&["promote", "--from-vault"]).await.failed(1);
-    assert!(said.contains("--into companies"), "{said}");
-    run(&[
-        "promote",
-        "--from-vault",
-        "--into",
-        "people",
-        "--batch",
-        "b",
-    ])
-    .await
-    .failed(2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_and_a_batch_of_ones_own() {
     let (app, workspace) = (App::start().await, Workspace::new());
     let file = workspace.file("c.ndjson", DIRECTORY);
