@@ -4,10 +4,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 3] = [
+const PROTOS: [&str; 6] = [
     "leadvault/type/v1/error.proto",
+    "leadvault/type/v1/golden.proto",
     "leadvault/intake/v1/intake.proto",
     "leadvault/vault/v1/vault.proto",
+    "leadvault/company/v1/company.proto",
+    "leadvault/people/v1/people.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -24,6 +27,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Rows stay slices of the frame that they came in.
         .bytes(".leadvault.intake.v1.BulkIngestRequest")
         .bytes(".leadvault.intake.v1.IngestRowsRequest.json_rows")
+        .bytes(".leadvault.company.v1.StageCompaniesRequest.json_rows")
+        .bytes(".leadvault.people.v1.StagePeopleRequest.json_rows")
+        // Its package is outside of ours, where the generated paths would not find it.
+        .extern_path(
+            ".google.type.Decimal",
+            "crate::proto::google::r#type::Decimal",
+        )
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -7,6 +7,9 @@
 //! - `LEADVAULT_MAX_INGEST_ROWS`, `LEADVAULT_MAX_FRAME_ROWS`, `LEADVAULT_MAX_FRAME_BYTES`,
 //!   `LEADVAULT_MAX_ROW_BYTES`, `LEADVAULT_MAX_DEPTH`, `LEADVAULT_MAX_INDEXED_TEXT_BYTES`,
 //!   `LEADVAULT_MAX_PAGE_BYTES`
+//! - `LEADVAULT_INTELLIGENCE_TTL_DAYS`, `LEADVAULT_SWEEP_PERIOD_SECONDS`, `LEADVAULT_ENRICHMENT_MAX_FAILURES`,
+//!   `LEADVAULT_ENRICHMENT_BACKOFF_SECONDS`, `LEADVAULT_ENRICHMENT_BACKOFF_CAP_SECONDS`,
+//!   `LEADVAULT_ENRICHMENT_LEASE_SECONDS`, `LEADVAULT_ENRICHMENT_MAX_LEASE_SECONDS`
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -68,6 +71,45 @@ pub struct ServiceSettings {
     /// Limits of requests.
     #[command(flatten)]
     pub limits: Limits,
+
+    /// How people are enriched.
+    #[command(flatten)]
+    pub enrichment: EnrichmentSettings,
+}
+
+/// How people are enriched, and how long what is known of them is served.
+#[derive(Args, Clone, Debug)]
+pub struct EnrichmentSettings {
+    /// How long after it was fetched intelligence is served, in days. What is stored already keeps the time
+    /// that it was stored with.
+    #[arg(long, env = "LEADVAULT_INTELLIGENCE_TTL_DAYS", default_value = "30", value_parser = days)]
+    pub intelligence_ttl: Duration,
+
+    /// How often stale intelligence is purged and its people are enqueued, in seconds. Every server may do
+    /// it; together they do nothing twice.
+    #[arg(long, env = "LEADVAULT_SWEEP_PERIOD_SECONDS", default_value = "300", value_parser = seconds)]
+    pub sweep_period: Duration,
+
+    /// With how many failures an entry of the enrichment queue is dead. An entry keeps what was set when it
+    /// was enqueued or revived.
+    #[arg(long, env = "LEADVAULT_ENRICHMENT_MAX_FAILURES", default_value_t = 5, value_parser = clap::value_parser!(i32).range(1..=1_000))]
+    pub enrichment_max_failures: i32,
+
+    /// How long a person waits after the first failure, in seconds; twice as long after each further one.
+    #[arg(long, env = "LEADVAULT_ENRICHMENT_BACKOFF_SECONDS", default_value = "60", value_parser = seconds_of_a_year)]
+    pub enrichment_backoff: Duration,
+
+    /// The longest that a person waits after a failure, in seconds.
+    #[arg(long, env = "LEADVAULT_ENRICHMENT_BACKOFF_CAP_SECONDS", default_value = "21600", value_parser = seconds_of_a_year)]
+    pub enrichment_backoff_cap: Duration,
+
+    /// How long a lease is where the worker does not say, in seconds.
+    #[arg(long, env = "LEADVAULT_ENRICHMENT_LEASE_SECONDS", default_value = "300", value_parser = seconds_of_a_day)]
+    pub enrichment_lease: Duration,
+
+    /// The longest lease that a worker may ask for, in seconds; at most a day.
+    #[arg(long, env = "LEADVAULT_ENRICHMENT_MAX_LEASE_SECONDS", default_value = "86400", value_parser = seconds_of_a_day)]
+    pub enrichment_max_lease: Duration,
 }
 
 /// Limits of requests; an error that names one names its flag.
@@ -152,4 +194,30 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .and_then(|seconds: f64| Duration::try_from_secs_f64(seconds).ok())
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| "must be a number of seconds above 0".to_owned())
+}
+
+/// A century is as good as for ever, and any more would leave the calendar.
+fn days(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .filter(|days: &f64| *days > 0.0 && *days <= 36_500.0)
+        .and_then(|days| Duration::try_from_secs_f64(days * 86_400.0).ok())
+        .ok_or_else(|| "must be a number of days above 0, at most 36500".to_owned())
+}
+
+fn seconds_of_a_year(text: &str) -> Result<Duration, String> {
+    seconds_up_to(text, 365 * 86_400)
+}
+
+fn seconds_of_a_day(text: &str) -> Result<Duration, String> {
+    seconds_up_to(text, 86_400)
+}
+
+fn seconds_up_to(text: &str, most: u64) -> Result<Duration, String> {
+    seconds(text)
+        .ok()
+        .filter(|duration| {
+            (Duration::from_millis(1)..=Duration::from_secs(most)).contains(duration)
+        })
+        .ok_or_else(|| format!("must be a number of seconds from 0.001 to {most}"))
 }

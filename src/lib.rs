@@ -5,7 +5,9 @@
 //! - [`cli`] — a file a subcommand: serve, migrate, load, demo
 //! - [`config`] — every setting, once
 //! - [`server`] — assembles services and layers: health, reflection, shutdown
-//! - rooms, one for each schema of the database: [`intake`], [`vault`]
+//! - rooms, one for each schema of the database: [`intake`], [`vault`], [`company`], [`people`]
+//! - `golden` — what companies and people have in common: slots, promotion, history
+//! - `room` — what a room's service stands on
 //! - [`rpc`] — what the services share: the error model, paging
 //! - [`db`] — pool, TLS, embedded PostgreSQL, migrations
 //! - [`domain`] — values that cannot be wrong once made
@@ -13,11 +15,15 @@
 //! [`proto`] is generated from the API's definition in `proto/`.
 
 pub mod cli;
+pub mod company;
 pub mod config;
 pub mod db;
 pub mod domain;
+mod golden;
 pub mod intake;
+pub mod people;
 pub mod proto;
+mod room;
 pub mod rpc;
 pub mod server;
 pub mod vault;

@@ -29,3 +29,27 @@ pub mod vault {
         tonic::include_proto!("leadvault.vault.v1");
     }
 }
+
+pub mod company {
+    pub mod v1 {
+        tonic::include_proto!("leadvault.company.v1");
+    }
+}
+
+pub mod people {
+    pub mod v1 {
+        tonic::include_proto!("leadvault.people.v1");
+    }
+}
+
+/// What Google's common protos define; written out, since one message needs no generator.
+pub mod google {
+    pub mod r#type {
+        /// `google.type.Decimal`: a number as text, exact.
+        #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+        pub struct Decimal {
+            #[prost(string, tag = "1")]
+            pub value: String,
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The way of every command to the service: one address, one way to connect, one kind of patience; and the
 //! loader's calls that are not streams.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use clap::Args;
 use tonic::{
@@ -14,10 +14,12 @@ use super::{
     retry::{Failure, Patience},
 };
 use crate::proto::{
+    company::v1::company_service_client::CompanyServiceClient,
     intake::v1::{
         Batch, GetBatchRequest, ListRejectedRowsRequest, RejectedRow,
         intake_service_client::IntakeServiceClient,
     },
+    people::v1::people_service_client::PeopleServiceClient,
     vault::v1::vault_service_client::VaultServiceClient,
 };
 
@@ -146,6 +148,18 @@ impl Service {
             .max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
 
+    /// A client of the Company service, on a connection of its own.
+    pub(crate) fn company_client(&self) -> CompanyServiceClient<Channel> {
+        CompanyServiceClient::new(self.endpoint.connect_lazy())
+            .max_decoding_message_size(MAX_RESPONSE_BYTES)
+    }
+
+    /// A client of the People service, on a connection of its own.
+    pub(crate) fn people_client(&self) -> PeopleServiceClient<Channel> {
+        PeopleServiceClient::new(self.endpoint.connect_lazy())
+            .max_decoding_message_size(MAX_RESPONSE_BYTES)
+    }
+
     /// The batch as it is stored, or nothing where there is no such batch.
     pub(crate) async fn batch(
         &self,
@@ -169,10 +183,11 @@ impl Service {
         }
     }
 
-    /// Calls `each` for every rejected row of the batch's lanes, in the order of their rejection.
+    /// Calls `each` for every rejected row of those of the batch's lanes, in the order of their rejection.
     pub(crate) async fn rejected_rows(
         &self,
         batch_id: &str,
+        lanes: RangeInclusive<i32>,
         progress: &Progress,
         mut each: impl FnMut(RejectedRow) -> Result<(), Error>,
     ) -> Result<(), Error> {
@@ -195,9 +210,10 @@ impl Service {
                 }
             };
             patience.restore();
-            // Lane -1 holds what IngestRows appended to the batch: not this loader's rows.
-            for row in page.rows.into_iter().filter(|row| row.lane >= 0) {
-                each(row)?;
+            for row in page.rows {
+                if lanes.contains(&row.lane) {
+                    each(row)?;
+                }
             }
             page_token = page.next_page_token;
             if page_token.is_empty() {

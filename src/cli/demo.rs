@@ -1,9 +1,12 @@
 //! `leadvault demo`: the main job in one command, on an embedded PostgreSQL and made-up rows.
+//!
+//! Rows become contacts, contacts slots, slots the golden records of companies and people. What it shows at the
+//! end is read from the ledgers.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Args;
-use diesel::sql_query;
+use diesel::{QueryableByName, sql_query, sql_types};
 use diesel_async::RunQueryDsl as _;
 
 use super::{
@@ -12,12 +15,13 @@ use super::{
     database::Database,
     demo_rows::demo_rows,
     load::{
-        BatchReport, IterSource, Options, Tally, collect_rejections, load_rows, render_reports,
+        BatchReport, FileReport, IterSource, Options, collect_rejections, load_rows, render_reports,
     },
-    promote::{self, promote},
+    promote::{promote, promote_golden},
     report::{OutputFormat, count, new_table},
     say,
     serve::{self, StopSignals},
+    target::Golden,
 };
 use crate::{
     config::ServiceSettings,
@@ -29,13 +33,15 @@ use crate::{
 /// A database of its own, so that the demo never touches one that holds something.
 const DATABASE: &str = "leadvault_demo";
 const BATCH: &str = "demo";
+/// The domain of one of the made-up companies.
+const DOMAIN: &str = "globex.example";
 const SEED: u64 = 1;
 
 /// See the main job: made-up rows stream through gRPC into an embedded PostgreSQL.
 ///
 /// Starts PostgreSQL and the service, streams the same 20,000 made-up rows each time (duplicates and bad
-/// ones among them), promotes them to contacts, prints what became of them, and goes on serving until
-/// Ctrl-C. Each run begins with an empty database.
+/// ones among them), promotes them to contacts and these to companies and people, prints what became of them,
+/// and goes on serving until Ctrl-C. Each run begins with an empty database.
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     #[command(flatten)]
@@ -82,8 +88,8 @@ async fn show(database: &Database, args: &DemoArgs) -> Result<(), Error> {
         database.describe()
     ));
     tokio::select! {
-        done = Box::pin(load_and_promote(&endpoint, args.rows)) => {
-            say(format_args!("\n{}{}", done?, next_steps(&server.address().to_string()).trim_end()));
+        done = Box::pin(load_and_promote(database, &endpoint, args.rows)) => {
+            say(format_args!("\n{}\n{}", done?, next_steps(&server.address().to_string()).trim_end()));
             if !args.exit {
                 say("\nserving until Ctrl-C");
                 signals.next().await;
@@ -101,11 +107,17 @@ async fn begin(database: &Database, args: &DemoArgs) -> Result<Server, Error> {
 }
 
 /// The whole way of the rows; returns the funnel.
-async fn load_and_promote(endpoint: &str, rows: u64) -> Result<String, Error> {
+async fn load_and_promote(database: &Database, endpoint: &str, rows: u64) -> Result<String, Error> {
     let service = Service::new(endpoint, None)?;
-    let tally = Box::pin(load(&service, rows)).await?;
+    Box::pin(load(&service, rows)).await?;
     let promotion = Box::pin(promote(&service, Some(BATCH))).await?;
-    Ok(funnel(tally, &promotion))
+    say(format_args!("\n{}", promotion.text().trim_end()));
+    // Companies first: people are linked at once. It would come to the same the other way round.
+    for into in [Golden::Companies, Golden::People] {
+        let promotion = Box::pin(promote_golden(&service, into, None, true)).await?;
+        say(format_args!("\n{}", promotion.text().trim_end()));
+    }
+    funnel(database).await
 }
 
 /// Begins with an empty database: the demo shows the same each time.
@@ -124,7 +136,7 @@ async fn empty(database: &Database) -> Result<(), Error> {
     Ok(())
 }
 
-async fn load(service: &Service, rows: u64) -> Result<Tally, Error> {
+async fn load(service: &Service, rows: u64) -> Result<(), Error> {
     let total_bytes = demo_rows(rows, SEED).map(|row| row.len() as u64).sum();
     let options = Options {
         batch_id: BATCH.to_owned(),
@@ -138,27 +150,36 @@ async fn load(service: &Service, rows: u64) -> Result<Tally, Error> {
     let source = IterSource::new(demo_rows(rows, SEED));
     let mut outcome = Box::pin(load_rows(source, service, options)).await?;
     collect_rejections(&mut outcome, service, None).await?;
-    let tally = outcome.tally;
     let report = BatchReport::new(outcome, format!("{rows} made-up rows"), service.address());
-    say(render_reports(&[report], OutputFormat::Text).trim_end());
-    Ok(tally)
+    say(render_reports(&[FileReport::Contacts(report)], OutputFormat::Text).trim_end());
+    Ok(())
 }
 
-/// The whole way, from the rows that came in to the contacts that are there.
-fn funnel(tally: Tally, promotion: &promote::Report) -> String {
-    let mut table = new_table(["from row to contact", "count"]);
-    for (name, number) in [
-        ("received", tally.received),
-        ("accepted", tally.accepted),
-        ("duplicate", tally.duplicate),
-        ("rejected", tally.rejected),
-        ("promoted", promotion.tally.promoted),
-        ("updated", promotion.tally.updated),
-        ("failed", promotion.tally.failed),
-    ] {
-        table.add_row([name.to_owned(), count(number)]);
+/// A row of `bit.lead_funnel`.
+#[derive(QueryableByName)]
+struct Stage {
+    #[diesel(sql_type = sql_types::Text)]
+    stage: String,
+    #[diesel(sql_type = sql_types::BigInt)]
+    count: i64,
+}
+
+/// The whole way, from the rows that came in to the golden records that are there.
+async fn funnel(database: &Database) -> Result<String, Error> {
+    let mut connection = connect(&database.url, None).await?;
+    let stages: Vec<Stage> = sql_query("SELECT stage, count FROM bit.lead_funnel")
+        .load(&mut connection)
+        .await
+        .map_err(Error::DemoFunnel)?;
+    let mut table = new_table(["from row to golden record", "count"]);
+    for Stage {
+        stage,
+        count: number,
+    } in stages
+    {
+        table.add_row([stage, count(u64::try_from(number).unwrap_or(0))]);
     }
-    format!("promotion of batch {BATCH}\n{table}\n{}", promotion.speed())
+    Ok(table.to_string())
 }
 
 fn next_steps(address: &str) -> String {
@@ -168,6 +189,8 @@ fn next_steps(address: &str) -> String {
         "\nTry next:\n\
          \x20 {call} '{{\"batch_id\":\"{BATCH}\"}}' {address} {service}/GetBatch\n\
          \x20 {call} '{{\"batch_id\":\"{BATCH}\",\"page_size\":5}}' {address} {service}/ListRejectedRows\n\
-         \x20 {call} '{{\"row\":{{\"batch_id\":\"{BATCH}\",\"lane\":0,\"offset\":7}}}}' {address} {service}/TraceRow\n"
+         \x20 {call} '{{\"row\":{{\"batch_id\":\"{BATCH}\",\"lane\":0,\"offset\":7}}}}' {address} {service}/TraceRow\n\
+         \x20 {call} '{{\"key\":{{\"domain\":\"{DOMAIN}\"}}}}' {address} leadvault.company.v1.CompanyService/GetCompany\n\
+         \x20 {call} '{{\"filter\":{{\"email_domain\":\"{DOMAIN}\"}},\"page_size\":3}}' {address} leadvault.people.v1.PeopleService/ListPeople\n"
     )
 }

@@ -187,10 +187,11 @@ fn lead(number: u64, seed: u64) -> Map<String, Value> {
     if random.below(10) < 7 {
         add("phone", format!("+1 415-555-{line:04}").into());
     }
-    if random.below(10) < 6 {
-        add("industry", random.pick(&INDUSTRIES).into());
-        add("employee_count", (1 + random.below(5_000)).into());
-    }
+    // Of a company everybody says the same: its contacts make one slot, not one each.
+    let company = person.company.1.len() as u64 * 131 + u64::from(person.company.1.as_bytes()[0]);
+    let mut of_company = SplitMix64::of(company, 0);
+    add("industry", of_company.pick(&INDUSTRIES).into());
+    add("employee_count", (1 + of_company.below(5_000)).into());
     if random.below(10) < 3 {
         add("tags", json!(["newsletter", "fair-2026"]));
     }

@@ -13,6 +13,7 @@ mod report;
 mod retry;
 mod serve;
 mod suppress;
+mod target;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -59,6 +60,8 @@ enum Error {
     Export(#[from] export::Error),
     #[error("the demo's database cannot be emptied: {0}")]
     Demo(diesel::result::Error),
+    #[error("the demo's funnel cannot be read: {0}")]
+    DemoFunnel(diesel::result::Error),
     #[error("cannot listen to signals: {0}")]
     Signal(std::io::Error),
     #[error("--log: {0}")]

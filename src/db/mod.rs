@@ -10,9 +10,10 @@
 //! | `point_reads` | a few of them, shared by all who read one row by its key |
 //! | `coalesce` | those who do so at the same time are answered by one statement |
 //! | [`migrate`] | versioned migrations and the function layer |
+//! | `json_text` | JSON text as a jsonb parameter, exactly as it was sent |
 //! | [`error`] | the one error of this floor, written for an operator at night |
 //!
-//! Rooms get a [`Pool`] and see nothing else of this floor.
+//! Rooms get a [`Pool`], bind `JsonText`, and see nothing else of this floor.
 //!
 //! Guarantees:
 //! * No error, log line or `Debug` output of this floor holds a password.
@@ -23,6 +24,7 @@ mod coalesce;
 pub mod connect;
 pub mod embedded;
 pub mod error;
+mod json_text;
 pub mod migrate;
 mod point_reads;
 pub mod pool;
@@ -32,6 +34,7 @@ pub mod url;
 pub use coalesce::Coalescer;
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::Error;
+pub(crate) use json_text::JsonText;
 pub use point_reads::SharedConnection;
 pub use pool::{Pool, PoolOptions, PooledConnection};
 pub use url::DatabaseUrl;

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use email_address::EmailAddress;
-use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+
+use super::host::host_name;
 
 /// The longest address that is read, in bytes as sent: 254 and some white space around it.
 pub(crate) const MAX_SENT_BYTES: usize = 320;
@@ -75,7 +76,8 @@ impl Email {
         if !local.is_ascii() || !EmailAddress::is_valid_local_part(local) {
             return Err(InvalidEmail::LocalPart);
         }
-        let email = format!("{}@{}", local.to_ascii_lowercase(), host_name(domain)?);
+        let domain = host_name(domain).ok_or(InvalidEmail::Domain)?;
+        let email = format!("{}@{}", local.to_ascii_lowercase(), domain);
         if email.len() > MAX_BYTES {
             return Err(InvalidEmail::TooLong(email.len()));
         }
@@ -86,29 +88,16 @@ impl Email {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Its domain, which is a host name: what follows the last `@`, since a quoted local part may hold one.
+    pub fn domain(&self) -> &str {
+        self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
 }
 
 impl fmt::Display for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// The domain in lower case and IDNA ASCII. Letters, digits and hyphens only (RFC 5890): mail goes to host
-/// names. Hyphens in the third and fourth place are real (`r3--x.example`), so UTS 46's ban is off.
-fn host_name(domain: &str) -> Result<String, InvalidEmail> {
-    let ascii = Uts46::new()
-        .to_ascii(
-            domain.as_bytes(),
-            AsciiDenyList::STD3,
-            Hyphens::Allow,
-            DnsLength::Verify,
-        )
-        .map_err(|_| InvalidEmail::Domain)?;
-    if ascii.contains('.') && EmailAddress::is_valid_domain(&ascii) {
-        Ok(ascii.into_owned())
-    } else {
-        Err(InvalidEmail::Domain)
     }
 }
 

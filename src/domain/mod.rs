@@ -4,14 +4,24 @@
 //! not check again. The rules are those that the database keeps too: nothing that passes here is refused
 //! there, at once or later.
 
+mod decimal;
 mod email;
+mod free_mail;
+mod host;
+mod linkedin;
 mod names;
+mod number;
 pub mod row;
 mod score;
+mod web_domain;
 
+pub use decimal::{Decimal, InvalidDecimal};
 pub use email::{Email, InvalidEmail};
+pub use linkedin::{InvalidLinkedInUrl, LinkedInKind, LinkedInUrl};
 pub use names::{Actor, BatchId, InvalidName, MAX_INDEXED_TEXT_BYTES, Source};
+pub use number::{Headcount, Money, Unread};
 pub use score::{InvalidScore, Score};
+pub use web_domain::{DomainVerdict, InvalidDomain, WebDomain};
 
 /// What became of a row when it was received. It never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -102,6 +102,11 @@ impl Actor {
     pub fn anonymous() -> Self {
         Self("anonymous".to_owned())
     }
+
+    /// The service itself, when nobody asked it.
+    pub fn system() -> Self {
+        Self("system".to_owned())
+    }
 }
 
 #[cfg(test)]

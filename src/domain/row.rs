@@ -7,6 +7,8 @@
 
 mod walk;
 
+pub use walk::Fields;
+
 use serde_json::value::RawValue;
 
 use super::{Email, InvalidEmail, MAX_INDEXED_TEXT_BYTES};
@@ -60,11 +62,15 @@ pub enum RejectionReason {
     TextTooLong,
     /// The loader could not read it from its file.
     Unreadable,
+    /// Of a company: neither `domain` nor `website`.
+    MissingDomain,
+    /// Of a company: a `domain` or `website` without a host name.
+    InvalidDomain,
 }
 
 impl RejectionReason {
     /// Every reason with its name.
-    pub const ALL: [(Self, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str); 14] = [
         (Self::EmptyRow, "EMPTY_ROW"),
         (Self::NotUtf8, "NOT_UTF8"),
         (Self::NotJson, "NOT_JSON"),
@@ -77,6 +83,8 @@ impl RejectionReason {
         (Self::NumberOutOfRange, "NUMBER_OUT_OF_RANGE"),
         (Self::TextTooLong, "TEXT_TOO_LONG"),
         (Self::Unreadable, "UNREADABLE"),
+        (Self::MissingDomain, "MISSING_DOMAIN"),
+        (Self::InvalidDomain, "INVALID_DOMAIN"),
     ];
 
     /// Its name in the database.
@@ -123,7 +131,8 @@ impl RowRejection {
         }
     }
 
-    fn of_field(reason: RejectionReason, key: &str, detail: impl Into<String>) -> Self {
+    /// A rejection for one of its fields.
+    pub fn of_field(reason: RejectionReason, key: &str, detail: impl Into<String>) -> Self {
         Self {
             reason,
             pointer: format!("/{key}"),
@@ -139,16 +148,20 @@ pub struct ValidRow {
     pub email: Email,
 }
 
-/// The keys whose text reaches an index, of contacts, companies or people, once the row is promoted.
-pub const INDEXED_KEYS: [&str; 7] = [
+/// The keys of a row that intake looks at: the email, and those whose text reaches an index, of contacts,
+/// companies or people, once the row is promoted. Sorted.
+pub const INTAKE_KEYS: [&str; 8] = [
     "company",
     "company_linkedin_url",
     "domain",
+    EMAIL_KEY,
     "industry",
     "linkedin_url",
     "name",
     "website",
 ];
+/// The key of the email, which has a limit of its own.
+const EMAIL_KEY: &str = "email";
 
 /// Says whether a row can be stored, and its email.
 ///
@@ -156,23 +169,26 @@ pub const INDEXED_KEYS: [&str; 7] = [
 /// The first thing that is wrong with it, in the order: size, encoding, JSON, its values from first to
 /// last, the texts of indexes, its email.
 pub fn validate(raw: &[u8], limits: &RowLimits) -> Result<ValidRow, RowRejection> {
-    let row = parse_json(raw, limits)?;
-    let fields = walk::walk_row(row, limits)?;
-    for (key, text) in fields.indexed_texts() {
-        let bytes = text.len();
-        if bytes > limits.max_indexed_text_bytes {
-            return Err(RowRejection::of_field(
-                RejectionReason::TextTooLong,
-                key,
-                format!(
-                    "the text has {bytes} bytes, at most {} are taken (setting max-indexed-text-bytes)",
-                    limits.max_indexed_text_bytes
-                ),
-            ));
-        }
-    }
-    let email = parse_email(fields.email)?;
+    let fields = walk::walk_row(parse_json(raw, limits)?, limits, &INTAKE_KEYS)?;
+    fields.check_indexed_texts(&[EMAIL_KEY], limits)?;
+    let email = parse_email(fields.get(EMAIL_KEY))?;
     Ok(ValidRow { email })
+}
+
+/// Says whether a row can be staged, and what stands under `keys`, which must be sorted. Texts under them
+/// reach an index, but for those under `unindexed`.
+///
+/// # Errors
+/// As [`validate`], but for the email, which is the caller's to read.
+pub fn validate_keys<'row, const N: usize>(
+    raw: &'row [u8],
+    limits: &RowLimits,
+    keys: &'static [&'static str; N],
+    unindexed: &[&str],
+) -> Result<Fields<'row, N>, RowRejection> {
+    let fields = walk::walk_row(parse_json(raw, limits)?, limits, keys)?;
+    fields.check_indexed_texts(unindexed, limits)?;
+    Ok(fields)
 }
 
 /// Says whether an object can be stored as jsonb, whatever its keys mean.
@@ -180,7 +196,7 @@ pub fn validate(raw: &[u8], limits: &RowLimits) -> Result<ValidRow, RowRejection
 /// # Errors
 /// As [`validate`], but for the texts of indexes and the email.
 pub fn validate_object(raw: &[u8], limits: &RowLimits) -> Result<(), RowRejection> {
-    walk::walk_row(parse_json(raw, limits)?, limits).map(drop)
+    walk::walk_row(parse_json(raw, limits)?, limits, &[]).map(drop)
 }
 
 fn parse_json<'row>(raw: &'row [u8], limits: &RowLimits) -> Result<&'row RawValue, RowRejection> {
@@ -211,7 +227,11 @@ fn parse_json<'row>(raw: &'row [u8], limits: &RowLimits) -> Result<&'row RawValu
     })
 }
 
-fn parse_email(value: Option<&RawValue>) -> Result<Email, RowRejection> {
+/// The email of a row.
+///
+/// # Errors
+/// [`RejectionReason::MissingEmail`] or [`RejectionReason::InvalidEmail`].
+pub fn parse_email(value: Option<&RawValue>) -> Result<Email, RowRejection> {
     let missing = || {
         RowRejection::of_field(
             RejectionReason::MissingEmail,

@@ -1,4 +1,4 @@
-//! `TraceRow`: from a row's identity to its fate, its load, its contact and its person.
+//! `TraceRow`: from a row's identity to its fate, its load or slot, its contact and its person.
 
 use super::{
     convert,
@@ -65,6 +65,14 @@ pub(super) async fn trace(
         let rejected =
             repository::get_rejected(connection, &row.batch_id, row.lane, offsets, 1).await?;
         response.rejected_row = rejected.into_iter().next().map(convert::rejected_row);
+    }
+    if let Some(slot) = repository::find_slot(connection, &row).await? {
+        response.slot_id = slot.id.to_string();
+        if let Some(email) = &slot.email {
+            let followed = repository::follow_email(connection, email).await?;
+            response.contact = followed.contact().map(convert::contact);
+            response.person = followed.person().map(convert::person);
+        }
     }
     response.load = load.map(convert::raw_load);
     response.row = Some(convert::identity(row));

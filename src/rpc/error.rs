@@ -71,6 +71,34 @@ pub enum Error {
         /// Its etag now.
         current: String,
     },
+    /// What is known of a person is past its time.
+    #[error("what is known of person {person_id} went stale at {stale_at} and is not served")]
+    IntelligenceStale {
+        /// The person.
+        person_id: String,
+        /// When it went stale.
+        stale_at: String,
+    },
+    /// A lease that is its worker's no more.
+    #[error(
+        "the lease of person {person_id} was given to another worker or has ended ({state}); nothing was changed, do not retry"
+    )]
+    LeaseLost {
+        /// The person.
+        person_id: String,
+        /// The state of the entry now.
+        state: String,
+    },
+    /// A key that several records have.
+    #[error("several {resource} records have the key {key}: {ids}; ask by id")]
+    AmbiguousKey {
+        /// What kind of thing.
+        resource: &'static str,
+        /// The key.
+        key: String,
+        /// Their ids, comma separated.
+        ids: String,
+    },
     /// The batch was opened with other properties.
     #[error(
         "batch {batch_id:?} was opened with {field} {stored:?}, not {given:?}; give the same, or choose another batch_id"
@@ -188,14 +216,17 @@ impl Error {
             | Self::InvalidPageToken(_)
             | Self::StreamOrder(_) => Code::InvalidArgument,
             Self::RequestIdReused => Code::AlreadyExists,
-            Self::NotFound { .. } => Code::NotFound,
+            Self::NotFound { .. } | Self::IntelligenceStale { .. } => Code::NotFound,
             Self::BatchMismatch { .. }
+            | Self::AmbiguousKey { .. }
             | Self::BatchAbandoned(_)
             | Self::BatchComplete(_)
             | Self::LaneFinished { .. }
             | Self::RowCountMismatch { .. }
             | Self::StreamUnfinished { .. } => Code::FailedPrecondition,
-            Self::LaneFenced(_) | Self::EtagMismatch { .. } => Code::Aborted,
+            Self::LaneFenced(_) | Self::EtagMismatch { .. } | Self::LeaseLost { .. } => {
+                Code::Aborted
+            }
             Self::OffsetGap { .. } => Code::OutOfRange,
             Self::StreamIdle(_) | Self::StatementTimeout(_) => Code::DeadlineExceeded,
             Self::Transport(status) => status.code(),
@@ -216,6 +247,9 @@ impl Error {
             Self::RequestIdReused => ErrorReason::RequestIdReused,
             Self::NotFound { .. } => ErrorReason::NotFound,
             Self::EtagMismatch { .. } => ErrorReason::EtagMismatch,
+            Self::IntelligenceStale { .. } => ErrorReason::IntelligenceStale,
+            Self::LeaseLost { .. } => ErrorReason::LeaseLost,
+            Self::AmbiguousKey { .. } => ErrorReason::AmbiguousKey,
             Self::BatchMismatch { .. } => ErrorReason::BatchMismatch,
             Self::BatchAbandoned(_) => ErrorReason::BatchAbandoned,
             Self::BatchComplete(_) => ErrorReason::BatchComplete,
@@ -264,6 +298,21 @@ impl Error {
                 ("resource", (*resource).to_owned()),
                 ("key", key.clone()),
                 ("current_etag", current.clone()),
+            ],
+            Self::IntelligenceStale {
+                person_id,
+                stale_at,
+            } => vec![
+                ("person_id", person_id.clone()),
+                ("stale_at", stale_at.clone()),
+            ],
+            Self::LeaseLost { person_id, state } => {
+                vec![("person_id", person_id.clone()), ("state", state.clone())]
+            }
+            Self::AmbiguousKey { resource, key, ids } => vec![
+                ("resource", (*resource).to_owned()),
+                ("key", key.clone()),
+                ("ids", ids.clone()),
             ],
             Self::BatchMismatch {
                 batch_id,

@@ -1,8 +1,9 @@
-//! What the services share: the error model, paging, requests that may be repeated, times and JSON.
+//! What the services share: the error model, paging, requests that may be repeated, numbers, times and JSON.
 
 mod answers;
 mod batch;
 mod codec;
+mod decimal;
 mod error;
 mod json;
 mod paging;
@@ -11,6 +12,7 @@ mod time;
 pub(crate) use answers::{Answers, Begun};
 pub(crate) use batch::check_items;
 pub use codec::{BoundedDecoder, Codec};
+pub(crate) use decimal::{from_decimal, to_decimal};
 pub use error::Error;
 pub(crate) use json::{json_struct, struct_json};
 pub(crate) use paging::{Page, PageRequest};

@@ -16,11 +16,15 @@ use tonic::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    company::Company,
     config::ServiceSettings,
     db::Pool,
     intake::Intake,
+    people::{People, Sweep},
     proto::{
-        self, intake::v1::intake_service_server::IntakeServiceServer,
+        self, company::v1::company_service_server::CompanyServiceServer,
+        intake::v1::intake_service_server::IntakeServiceServer,
+        people::v1::people_service_server::PeopleServiceServer,
         vault::v1::vault_service_server::VaultServiceServer,
     },
     vault::Vault,
@@ -85,7 +89,9 @@ impl Server {
         let tasks = TaskTracker::new();
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::NotServing).await;
+        let sweep = Sweep::new(pool.clone(), &settings.enrichment);
         let router = router(settings, pool, &shutdown, &tasks)?.add_service(health_service);
+        tasks.spawn(sweep.run(shutdown.clone()));
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let stop = shutdown.clone().cancelled_owned();
         let transport = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stop));
@@ -154,6 +160,21 @@ fn router(
         tasks.clone(),
     );
     let vault = VaultServiceServer::new(vault).max_decoding_message_size(max_message_bytes);
+    let company = Company::new(
+        pool.clone(),
+        settings.limits.clone(),
+        shutdown.clone(),
+        tasks.clone(),
+    );
+    let company = CompanyServiceServer::new(company).max_decoding_message_size(max_message_bytes);
+    let people = People::new(
+        pool.clone(),
+        settings.limits.clone(),
+        settings.enrichment.clone(),
+        shutdown.clone(),
+        tasks.clone(),
+    );
+    let people = PeopleServiceServer::new(people).max_decoding_message_size(max_message_bytes);
     let intake = Intake::new(
         pool,
         settings.limits,
@@ -170,7 +191,9 @@ fn router(
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(intake)
-        .add_service(vault))
+        .add_service(vault)
+        .add_service(company)
+        .add_service(people))
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -185,6 +208,8 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
     let services = [
         <IntakeServiceServer<Intake> as NamedService>::NAME,
         <VaultServiceServer<Vault> as NamedService>::NAME,
+        <CompanyServiceServer<Company> as NamedService>::NAME,
+        <PeopleServiceServer<People> as NamedService>::NAME,
     ];
     for service in services {
         health.set_service_status(service, status).await;

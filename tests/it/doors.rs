@@ -7,8 +7,8 @@ use leadvault::{
 
 use crate::harness::{App, Sql, fresh_database, refused, row};
 
-/// The guarded tables of the reference, and our ledgers.
-const GUARDED: [&str; 10] = [
+/// The guarded tables of the reference, the histories, and our ledgers.
+const GUARDED: [&str; 17] = [
     "intake.raw_loads",
     "intake.audit_log",
     "vault.contacts",
@@ -19,6 +19,13 @@ const GUARDED: [&str; 10] = [
     "intake.rejected_rows",
     "intake.request_answers",
     "vault.suppressions",
+    "company.history",
+    "people.history",
+    "company.slot_heads",
+    "company.staged_contacts",
+    "people.slot_heads",
+    "people.staged_contacts",
+    "ple.enrichment_queue",
 ];
 
 const OUR_TABLES: &str = "

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 use super::{args::OnDuplicate, format::Format, mapping::Mapping};
+use crate::cli::target::Target;
 
 /// Names longer than this are cut; the content, which is in the hash, tells files apart.
 const MAX_NAME_BYTES: usize = 200;
@@ -18,6 +19,8 @@ const MAX_NAME_BYTES: usize = 200;
 pub(crate) struct Recipe<'a> {
     /// The SHA-256 of the file's decompressed content.
     pub(crate) content: &'a [u8; 32],
+    /// `--into`.
+    pub(crate) into: Target,
     /// `--source`.
     pub(crate) source: &'a str,
     /// `--map` and `--preset`.
@@ -37,7 +40,11 @@ impl Recipe<'_> {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
         };
-        add(b"leadvault load 1");
+        match self.into.golden() {
+            // What was loaded before there were other targets keeps its id.
+            None => add(b"leadvault load 1"),
+            Some(golden) => add(format!("leadvault load 1 into {golden}").as_bytes()),
+        }
         add(self.content);
         add(self.source.as_bytes());
         add(self
@@ -78,7 +85,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::load::mapping::Preset;
+    use crate::cli::load::preset::Preset;
 
     fn mapping(maps: &[&str], preset: Option<Preset>) -> Mapping {
         let maps: Vec<String> = maps.iter().map(|&map| map.to_owned()).collect();
@@ -91,6 +98,7 @@ mod tests {
         let (one, two) = (mapping(&["a=bc"], None), mapping(&["ab=c"], None));
         let recipe = |content, source, mapping, on_duplicate, format| Recipe {
             content,
+            into: Target::Contacts,
             source,
             mapping,
             on_duplicate,
@@ -106,11 +114,19 @@ mod tests {
             recipe(&[0; 32], "s", &two, mark, csv),
             recipe(&[0; 32], "s", &none, OnDuplicate::AcceptChanged, csv),
             recipe(&[0; 32], "s", &none, mark, Format::Ndjson),
+            Recipe {
+                into: Target::Companies,
+                ..recipe(&[0; 32], "s", &none, mark, csv)
+            },
+            Recipe {
+                into: Target::People,
+                ..recipe(&[0; 32], "s", &none, mark, csv)
+            },
         ]
         .iter()
         .map(|recipe| recipe.batch_id("leads.csv"))
         .collect();
-        assert_eq!(ids.len(), 8);
+        assert_eq!(ids.len(), 10);
     }
 
     #[test]
@@ -118,6 +134,7 @@ mod tests {
         let mapping = mapping(&["E-Mail=email"], Some(Preset::Linkedin));
         let recipe = Recipe {
             content: &[7; 32],
+            into: Target::Contacts,
             source: "linkedin",
             mapping: &mapping,
             on_duplicate: OnDuplicate::Mark,

@@ -16,7 +16,8 @@ use super::{
     csv_records::{Ending, RecordScanner},
     error::Error,
     input::Input,
-    mapping::{Mapping, ObjectWriter, Preset},
+    mapping::{Mapping, ObjectWriter},
+    preset::Preset,
     source::{Content, RowBuffer, RowSource, SourceRow},
 };
 

@@ -11,8 +11,13 @@ use super::{
     source::{Content, RowSource},
 };
 use crate::{
-    cli::report::{OutputFormat, count, json_line, new_table},
-    domain::row::{RowLimits, validate},
+    cli::{
+        report::{OutputFormat, count, json_line, new_table},
+        target::Target,
+    },
+    company,
+    domain::row::{RowLimits, RowRejection, validate},
+    people,
 };
 
 /// What a dry run found in one file. The names of its fields are those of the JSON output.
@@ -47,6 +52,7 @@ struct DryRuns<'a> {
 /// Reads a source to its end and validates every row.
 pub(crate) fn dry_run(
     mut source: impl RowSource,
+    target: Target,
     input: String,
     format: &'static str,
     batch_id: Option<String>,
@@ -65,7 +71,7 @@ pub(crate) fn dry_run(
         {
             found.first_row = Some(String::from_utf8_lossy(json).into_owned());
         }
-        match judge(&row.content, &limits) {
+        match judge(&row.content, target, &limits) {
             None => found.valid += 1,
             Some(rejection) => found.reject(FirstRejection {
                 line: row.line,
@@ -78,10 +84,10 @@ pub(crate) fn dry_run(
 }
 
 /// Why the service would reject the row, if it would.
-fn judge(content: &Content, limits: &RowLimits) -> Option<FirstRejection> {
+fn judge(content: &Content, target: Target, limits: &RowLimits) -> Option<FirstRejection> {
     let (reason, pointer, detail) = match content {
         Content::Json(json) => {
-            let rejection = validate(json, limits).err()?;
+            let rejection = rejection(json, target, limits)?;
             let reason = rejection.reason.to_string();
             (reason, rejection.pointer, rejection.detail)
         }
@@ -100,6 +106,14 @@ fn judge(content: &Content, limits: &RowLimits) -> Option<FirstRejection> {
         pointer,
         detail,
     })
+}
+
+fn rejection(json: &[u8], target: Target, limits: &RowLimits) -> Option<RowRejection> {
+    match target {
+        Target::Contacts => validate(json, limits).err(),
+        Target::Companies => company::staged_key(json, limits).err(),
+        Target::People => people::staged_key(json, limits).err(),
+    }
 }
 
 impl DryRun {
@@ -167,7 +181,13 @@ mod tests {
     fn every_row_is_judged_and_the_first_ones_are_shown() {
         let rows = [r#"{"email":"ada@acme.example"}"#, "", "{}", ""];
         let rows = rows.map(|row| row.as_bytes().to_vec()).into_iter();
-        let found = dry_run(IterSource::new(rows), "made up".into(), "ndjson", None).unwrap();
+        let dry_run = |target| {
+            let source = IterSource::new(rows.clone());
+            dry_run(source, target, "made up".into(), "ndjson", None).unwrap()
+        };
+        let companies = dry_run(Target::Companies);
+        assert_eq!(companies.rejected_by_reason["MISSING_DOMAIN"], 2);
+        let found = dry_run(Target::Contacts);
         assert_eq!((found.rows, found.valid, found.rejected), (4, 1, 3));
         assert_eq!(found.rejected_by_reason["EMPTY_ROW"], 2);
         assert_eq!(found.rejected_by_reason["MISSING_EMAIL"], 1);

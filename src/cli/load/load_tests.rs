@@ -205,7 +205,7 @@ async fn a_file_that_changes_on_the_way_is_not_finished() {
         batch_id: batch_id.clone(),
         source: "test".into(),
         lanes: 1,
-        on_duplicate: args.on_duplicate.into(),
+        on_duplicate: args.on_duplicate().into(),
         notes: prepared.notes,
         total_bytes: None,
         index_lines: false,

@@ -9,98 +9,7 @@ use std::{borrow::Cow, collections::HashSet, fmt};
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::error::Error;
-
-/// The exports whose columns are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Preset {
-    /// People exported from Apollo as CSV.
-    #[value(help = "People exported from Apollo as CSV")]
-    Apollo,
-    /// The connections of a member, `Connections.csv`.
-    #[value(help = "Connections.csv from a LinkedIn data export")]
-    Linkedin,
-}
-
-impl Preset {
-    /// Its name, which is also the source of its rows unless `--source` says another.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Apollo => "apollo",
-            Self::Linkedin => "linkedin",
-        }
-    }
-
-    /// Column and key; columns are compared without regard to case.
-    fn columns(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Apollo => APOLLO,
-            Self::Linkedin => LINKEDIN,
-        }
-    }
-}
-
-const APOLLO: &[(&str, &str)] = &[
-    ("First Name", "first_name"),
-    ("Last Name", "last_name"),
-    ("Name", "name"),
-    ("Title", "title"),
-    ("Company", "company"),
-    ("Company Name", "company"),
-    ("Company Name for Emails", "company_name_for_emails"),
-    ("Email", "email"),
-    ("Email Status", "email_status"),
-    ("Email Confidence", "email_confidence"),
-    ("Primary Email Source", "email_source"),
-    ("Secondary Email", "secondary_email"),
-    ("Tertiary Email", "tertiary_email"),
-    ("Seniority", "seniority"),
-    ("Departments", "departments"),
-    ("Contact Owner", "contact_owner"),
-    ("Stage", "stage"),
-    ("Lists", "lists"),
-    ("Corporate Phone", "phone"),
-    ("First Phone", "first_phone"),
-    ("Work Direct Phone", "work_direct_phone"),
-    ("Home Phone", "home_phone"),
-    ("Mobile Phone", "mobile_phone"),
-    ("Other Phone", "other_phone"),
-    ("Company Phone", "company_phone"),
-    ("# Employees", "employee_count"),
-    ("Industry", "industry"),
-    ("Keywords", "keywords"),
-    ("Technologies", "technologies"),
-    ("Person Linkedin Url", "linkedin_url"),
-    ("Website", "website"),
-    ("Company Linkedin Url", "company_linkedin_url"),
-    ("Facebook Url", "facebook_url"),
-    ("Twitter Url", "twitter_url"),
-    ("City", "city"),
-    ("State", "state"),
-    ("Country", "country"),
-    ("Company Address", "company_address"),
-    ("Company City", "company_city"),
-    ("Company State", "company_state"),
-    ("Company Country", "company_country"),
-    ("SEO Description", "company_description"),
-    ("Annual Revenue", "annual_revenue"),
-    ("Total Funding", "total_funding"),
-    ("Latest Funding", "latest_funding"),
-    ("Latest Funding Amount", "latest_funding_amount"),
-    ("Last Raised At", "last_raised_at"),
-    ("Apollo Contact Id", "apollo_contact_id"),
-    ("Apollo Account Id", "apollo_account_id"),
-];
-
-const LINKEDIN: &[(&str, &str)] = &[
-    ("First Name", "first_name"),
-    ("Last Name", "last_name"),
-    ("URL", "linkedin_url"),
-    ("Email Address", "email"),
-    ("Company", "company"),
-    ("Position", "title"),
-    ("Connected On", "connected_on"),
-];
+use super::{error::Error, preset::Preset};
 
 /// What columns are renamed to.
 #[derive(Debug, Clone, Default)]
@@ -310,6 +219,38 @@ mod tests {
             linkedin.keys(&["URL", "Email Address", "Position"]),
             ["linkedin_url", "email", "title"]
         );
+        let directory = mapping(&[], Some(Preset::Ycombinator));
+        assert_eq!(
+            directory.keys(&["team_size", "all_locations", "website", "url", "status"]),
+            ["employee_count", "location", "website", "url", "status"]
+        );
+    }
+
+    #[test]
+    fn apollo_has_the_names_that_golden_records_are_read_from() {
+        let apollo = mapping(&[], Some(Preset::Apollo));
+        let columns = [
+            "Website",
+            "Industry",
+            "# Employees",
+            "Annual Revenue",
+            "Company Address",
+            "Company Linkedin Url",
+            "Person Linkedin Url",
+            "Seniority",
+            "Departments",
+            "City",
+        ];
+        let company = [
+            "website",
+            "industry",
+            "employee_count",
+            "revenue",
+            "company_location",
+            "company_linkedin_url",
+        ];
+        let person = ["linkedin_url", "seniority", "department", "location"];
+        assert_eq!(apollo.keys(&columns), [&company[..], &person].concat());
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! its [`input`], [`assign`] gives it a lane, a [`queue`] carries it there, and the [`lane`] streams it
 //! until it is acked. [`window`] knows what is to be sent again after a connection broke,
 //! [`retry`](crate::cli::retry) how long to wait for the next one. [`engine`] puts these together for one
-//! batch and takes any source of rows, not only files.
+//! batch and takes any source of rows, not only files. Rows of companies and people have one lane and calls
+//! instead of a stream: [`stage`].
 //!
 //! Guarantees: memory does not grow with the input; the same input gives the same rows at the same offsets;
 //! the same command again resumes, or says that its batch is complete; a row is stored once, whatever
@@ -26,11 +27,15 @@ mod lane;
 mod lines;
 mod mapping;
 mod ndjson;
+mod preset;
 mod progress;
 mod queue;
+mod reader;
 mod rejects;
 mod report;
 mod source;
+mod stage;
+mod stage_report;
 mod window;
 
 #[cfg(test)]
@@ -49,7 +54,7 @@ pub(crate) use self::{
     input::{Input, Origin},
     progress::{Progress, style as progress_style},
     rejects::collect as collect_rejections,
-    report::{BatchReport, Tally, render as render_reports},
+    report::{BatchReport, FileReport, render as render_reports},
     source::IterSource,
 };
 use self::{
@@ -62,10 +67,11 @@ use self::{
     json_rows::JsonSource,
     mapping::Mapping,
     ndjson::NdjsonSource,
-    rejects::RejectsFile,
+    rejects::{RejectsFile, fetch as fetch_rejections},
     source::RowSource,
+    stage_report::StageReport,
 };
-use super::client::Service;
+use super::{client::Service, target::Golden};
 
 /// Loads every file of the command and writes the result to standard output.
 ///
@@ -90,7 +96,7 @@ pub(crate) async fn run(args: LoadArgs) -> Result<(), Error> {
     }
     if !reports.is_empty() {
         print(&render_reports(&reports, args.output))?;
-        if rejects.is_none() && reports.iter().any(BatchReport::has_rejections) {
+        if rejects.is_none() && reports.iter().any(FileReport::has_rejections) {
             eprintln!("the same command with --rejects FILE writes the rejected rows to a file");
         }
         if let Some(rejects) = rejects {
@@ -105,30 +111,72 @@ async fn load_file(
     origin: Origin,
     service: &Service,
     rejects: Option<&mut RejectsFile>,
-) -> Result<BatchReport, Error> {
+) -> Result<FileReport, Error> {
     let name = origin.name();
     let prepared = prepare(args, origin).await?;
     if let Some(warning) = &prepared.warning {
         eprintln!("warning: {warning}");
     }
-    let batch_id = prepared.batch_id.ok_or_else(|| {
+    let batch_id = prepared.batch_id.clone().ok_or_else(|| {
         Error::Usage(format!(
             "{name} can be read only once, so no batch id can be made from its content; give one with --batch-id, the same one again to resume"
         ))
     })?;
     eprintln!("loading {name} into batch {batch_id}");
+    match args.into.golden() {
+        None => load_contacts(args, name, prepared, batch_id, service, rejects).await,
+        Some(golden) => load_slots(args, golden, name, prepared, batch_id, service, rejects).await,
+    }
+}
+
+async fn load_contacts(
+    args: &LoadArgs,
+    name: String,
+    prepared: Prepared,
+    batch_id: String,
+    service: &Service,
+    rejects: Option<&mut RejectsFile>,
+) -> Result<FileReport, Error> {
     let options = Options {
         batch_id,
         source: args.source_name()?,
-        lanes: args.lanes.into(),
-        on_duplicate: args.on_duplicate.into(),
+        lanes: args.lanes(),
+        on_duplicate: args.on_duplicate().into(),
         notes: prepared.notes,
         total_bytes: prepared.total_bytes,
         index_lines: rejects.is_some(),
     };
     let mut outcome = Box::pin(load_rows(prepared.source, service, options)).await?;
     collect_rejections(&mut outcome, service, rejects).await?;
-    Ok(BatchReport::new(outcome, name, service.address()))
+    let report = BatchReport::new(outcome, name, service.address());
+    Ok(FileReport::Contacts(report))
+}
+
+async fn load_slots(
+    args: &LoadArgs,
+    golden: Golden,
+    name: String,
+    prepared: Prepared,
+    batch_id: String,
+    service: &Service,
+    rejects: Option<&mut RejectsFile>,
+) -> Result<FileReport, Error> {
+    let options = stage::Options {
+        golden,
+        batch_id,
+        source: args.source_name()?,
+        total_bytes: prepared.total_bytes,
+        index_lines: rejects.is_some(),
+        is_id_given: args.batch_id.is_some(),
+    };
+    let mut outcome = Box::pin(stage::stage_rows(prepared.source, service, options)).await?;
+    if rejects.is_some() && outcome.tally.rejected > 0 {
+        let lanes = golden.lane()..=golden.lane();
+        let lines = outcome.lines.as_mut();
+        fetch_rejections(service, &outcome.batch_id, lanes, lines, rejects).await?;
+    }
+    let report = StageReport::new(outcome, name, service.address());
+    Ok(FileReport::Slots(report))
 }
 
 async fn run_dry(args: LoadArgs) -> Result<(), Error> {
@@ -139,8 +187,9 @@ async fn run_dry(args: LoadArgs) -> Result<(), Error> {
         if let Some(warning) = &prepared.warning {
             eprintln!("warning: {warning}");
         }
-        let format = prepared.format.name();
-        let work = move || dry_run::dry_run(prepared.source, name, format, prepared.batch_id);
+        let (format, target) = (prepared.format.name(), args.into);
+        let work =
+            move || dry_run::dry_run(prepared.source, target, name, format, prepared.batch_id);
         found.push(blocking(work).await?);
     }
     print(&dry_run::render(&found, args.output))
@@ -180,9 +229,10 @@ fn prepare_blocking(args: &LoadArgs, origin: &Origin) -> Result<Prepared, Error>
         let source = args.source_name()?;
         let recipe = Recipe {
             content,
+            into: args.into,
             source: &source,
             mapping: &mapping,
-            on_duplicate: args.on_duplicate,
+            on_duplicate: args.on_duplicate(),
             format,
         };
         notes.insert("content_sha256".to_owned(), hex(content));

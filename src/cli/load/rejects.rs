@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
     io::{self, BufWriter, Write as _},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -48,7 +49,8 @@ impl<'a> Entry<'a> {
             batch_id: &row.batch_id,
             lane: row.lane,
             offset,
-            line: lines.and_then(|lines| lines.line(row.lane, offset)),
+            // Staged rows have one lane, which is below 0; the loader counts their lines as those of the first.
+            line: lines.and_then(|lines| lines.line(row.lane.max(0), offset)),
             reason: reason.to_owned(),
             pointer: rejection.map_or("", |rejection| &rejection.pointer),
             detail: rejection.map_or("", |rejection| &rejection.detail),
@@ -106,14 +108,29 @@ impl RejectsFile {
 pub(crate) async fn collect(
     outcome: &mut Outcome,
     service: &Service,
-    mut file: Option<&mut RejectsFile>,
+    file: Option<&mut RejectsFile>,
 ) -> Result<(), Error> {
     let counted: u64 = outcome.reasons.values().sum();
     let wanted = counted != outcome.tally.rejected && outcome.tally.rejected <= COUNTABLE;
     if outcome.tally.rejected == 0 || !(wanted || file.is_some()) {
         return Ok(());
     }
-    if let Some(lines) = &mut outcome.lines {
+    // Lane -1 holds what IngestRows appended to the batch: not this loader's rows.
+    let lanes = 0..=i32::MAX;
+    let lines = outcome.lines.as_mut();
+    outcome.reasons = fetch(service, &outcome.batch_id, lanes, lines, file).await?;
+    Ok(())
+}
+
+/// Writes the rejected rows of lanes to the file, if there is one; how many have which reason.
+pub(super) async fn fetch(
+    service: &Service,
+    batch_id: &str,
+    lanes: RangeInclusive<i32>,
+    mut lines: Option<&mut LineIndex>,
+    mut file: Option<&mut RejectsFile>,
+) -> Result<BTreeMap<String, u64>, Error> {
+    if let Some(lines) = &mut lines {
         lines.flush()?;
     }
     let mut reasons = BTreeMap::new();
@@ -121,16 +138,15 @@ pub(crate) async fn collect(
     let each = |row: RejectedRow| {
         let reason = reason_name(row.rejection.as_ref().map_or(0, |r| r.reason));
         if let Some(file) = &mut file {
-            file.write(&Entry::new(&row, &reason, outcome.lines.as_ref()))?;
+            file.write(&Entry::new(&row, &reason, lines.as_deref()))?;
         }
         *reasons.entry(reason).or_default() += 1;
         Ok(())
     };
     service
-        .rejected_rows(&outcome.batch_id, &progress, each)
+        .rejected_rows(batch_id, lanes, &progress, each)
         .await?;
-    outcome.reasons = reasons;
-    Ok(())
+    Ok(reasons)
 }
 
 fn error(path: &Path, source: io::Error) -> Error {

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _, ops::AddAssign};
 use comfy_table::Table;
 use serde::Serialize;
 
-use super::engine::Outcome;
+use super::{engine::Outcome, stage_report::StageReport};
 use crate::{
     cli::report::{OutputFormat, count, grpcurl, json_line, new_table},
     proto::intake::v1::RowTally,
@@ -56,9 +56,12 @@ impl AddAssign for Tally {
 /// What a run did for a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Run {
+pub(super) enum Run {
+    /// All of it.
     Loaded,
+    /// What was left of it.
     Resumed,
+    /// Nothing: it was done before.
     AlreadyComplete,
 }
 
@@ -80,10 +83,37 @@ pub(crate) struct BatchReport {
     endpoint: String,
 }
 
+/// The report on one file.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum FileReport {
+    /// Its rows became loads.
+    Contacts(BatchReport),
+    /// Its rows became slots.
+    Slots(StageReport),
+}
+
+impl FileReport {
+    /// Whether there are rejected rows to look at.
+    pub(crate) fn has_rejections(&self) -> bool {
+        match self {
+            Self::Contacts(report) => report.has_rejections(),
+            Self::Slots(report) => report.has_rejections(),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Contacts(report) => report.text(),
+            Self::Slots(report) => report.text(),
+        }
+    }
+}
+
 /// The report on a command.
 #[derive(Debug, Serialize)]
 struct Reports<'a> {
-    batches: &'a [BatchReport],
+    batches: &'a [FileReport],
 }
 
 impl BatchReport {
@@ -177,10 +207,10 @@ impl BatchReport {
 }
 
 /// Every report, as it goes to standard output.
-pub(crate) fn render(reports: &[BatchReport], format: OutputFormat) -> String {
+pub(crate) fn render(reports: &[FileReport], format: OutputFormat) -> String {
     match format {
         OutputFormat::Text => {
-            let texts: Vec<String> = reports.iter().map(BatchReport::text).collect();
+            let texts: Vec<String> = reports.iter().map(FileReport::text).collect();
             texts.join("\n")
         }
         OutputFormat::Json => json_line(&Reports { batches: reports }),
@@ -197,7 +227,7 @@ pub(crate) fn list_rejected_rows_command(endpoint: &str, batch_id: &str) -> Stri
     )
 }
 
-fn round(number: f64, steps: f64) -> f64 {
+pub(super) fn round(number: f64, steps: f64) -> f64 {
     (number * steps).round() / steps
 }
 
@@ -247,7 +277,10 @@ mod tests {
 
     #[test]
     fn programs_get_one_object_with_stable_names() {
-        let json = render(&[report(false, 0)], OutputFormat::Json);
+        let json = render(
+            &[FileReport::Contacts(report(false, 0))],
+            OutputFormat::Json,
+        );
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         let expected = serde_json::json!({"batches": [{
             "batch_id": "leads.csv-0123", "source": "apollo", "input": "leads.csv", "run": "loaded",

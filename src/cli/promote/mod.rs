@@ -1,12 +1,15 @@
-//! `leadvault promote`: pending loads become contacts, in a running service.
+//! `leadvault promote`: pending loads become contacts, pending slots golden records, in a running service.
 //!
 //! Guarantees: the service is waited for when it goes away, and asked again: what is promoted is not pending
 //! any more, so that asking twice changes nothing.
 
+mod follow;
+mod golden;
+mod golden_tally;
 mod progress;
+mod so_far;
 
 use std::{
-    fmt,
     io::Write as _,
     ops::{Add, AddAssign},
     time::Instant,
@@ -15,25 +18,37 @@ use std::{
 use clap::Args;
 use serde::Serialize;
 
-use self::progress::Progress;
+pub(crate) use self::golden::promote as promote_golden;
+use self::{
+    follow::{Message, Step, follow},
+    so_far::{Done, SoFar},
+};
 use super::{
     client::{Service, ServiceArgs},
     load,
     report::{OutputFormat, count, grpcurl, json_line, new_table},
-    retry::{Failure, Patience},
+    target::Target,
 };
 use crate::{
     domain::BatchId,
     proto::vault::v1::{PromoteContactsRequest, PromoteContactsResponse},
 };
 
-/// Promote pending loads to contacts, in a running service.
+/// Promote pending loads to contacts, or slots to golden records, in a running service.
 ///
 /// Works in chunks, each of which stays: Ctrl-C ends it after the current one, and running it again goes on.
 /// Several may run at once. When the service goes away, it is waited for.
 #[derive(Args, Debug)]
 pub(crate) struct PromoteArgs {
-    /// Only the pending loads of this batch
+    /// What is made: contacts of loads, or the golden records of slots
+    #[arg(long, value_enum, default_value_t)]
+    into: Target,
+
+    /// First make slots of the contacts that are new or changed; goes with --into companies and people
+    #[arg(long, conflicts_with = "batch")]
+    from_vault: bool,
+
+    /// Only the pending loads or slots of this batch
     #[arg(long, value_name = "ID", value_parser = batch)]
     batch: Option<BatchId>,
 
@@ -48,7 +63,7 @@ pub(crate) struct PromoteArgs {
 /// To the service an empty name means every batch. Here it means that a script's variable was not set.
 fn batch(text: &str) -> Result<BatchId, String> {
     BatchId::parse(text)
-        .map_err(|error| format!("it {error}; to promote all pending loads, leave --batch out"))
+        .map_err(|error| format!("it {error}; to promote all that is pending, leave --batch out"))
 }
 
 /// Why promotion ended before its end.
@@ -62,6 +77,11 @@ pub(crate) enum Error {
         /// What was done before.
         so_far: SoFar,
     },
+    /// The flags do not go together.
+    #[error(
+        "--from-vault makes slots of companies or people from contacts; give --into companies or --into people"
+    )]
+    FromVault,
     /// The address of the service is none.
     #[error(transparent)]
     Service(#[from] load::Error),
@@ -73,14 +93,29 @@ pub(crate) enum Error {
 /// Promotes, and writes the result to standard output.
 pub(crate) async fn run(args: PromoteArgs) -> Result<(), Error> {
     let service = args.service.service()?;
-    let report = promote(&service, args.batch.as_ref().map(BatchId::as_str)).await?;
-    let text = match args.output {
-        OutputFormat::Text => report.text(),
-        OutputFormat::Json => json_line(&report),
+    let batch = args.batch.as_ref().map(BatchId::as_str);
+    let text = match args.into.golden() {
+        None if args.from_vault => return Err(Error::FromVault),
+        None => {
+            let report = promote(&service, batch).await?;
+            written(&report, Report::text, args.output)
+        }
+        Some(golden) => {
+            let report =
+                Box::pin(golden::promote(&service, golden, batch, args.from_vault)).await?;
+            written(&report, golden::Report::text, args.output)
+        }
     };
     std::io::stdout()
         .write_all(text.as_bytes())
         .map_err(Error::Write)
+}
+
+fn written<R: Serialize>(report: &R, text: impl Fn(&R) -> String, output: OutputFormat) -> String {
+    match output {
+        OutputFormat::Text => text(report),
+        OutputFormat::Json => json_line(report),
+    }
 }
 
 /// What became of loads. The names of its fields are those of the JSON output and do not change.
@@ -97,15 +132,25 @@ pub(crate) struct Tally {
     pub(crate) failed: u64,
 }
 
-impl From<&PromoteContactsResponse> for Tally {
-    fn from(message: &PromoteContactsResponse) -> Self {
+impl Message for PromoteContactsResponse {
+    type Tally = Tally;
+    const ASKED: &'static str = "to promote";
+    const ROWS: &'static str = "loads";
+
+    fn step(&self) -> Step<Tally> {
         let number = |count: i64| u64::try_from(count).unwrap_or(0);
-        Self {
-            done: number(message.done),
-            promoted: number(message.promoted),
-            updated: number(message.updated),
-            unchanged: number(message.unchanged),
-            failed: number(message.failed),
+        Step {
+            tally: Tally {
+                done: number(self.done),
+                promoted: number(self.promoted),
+                updated: number(self.updated),
+                unchanged: number(self.unchanged),
+                failed: number(self.failed),
+            },
+            done: self.done,
+            left: self.left,
+            rows_per_second: self.rows_per_second,
+            finished: self.finished,
         }
     }
 }
@@ -129,27 +174,6 @@ impl AddAssign for Tally {
     }
 }
 
-/// What was done before an end that came too early, as the end of its message.
-#[derive(Debug)]
-pub(crate) struct SoFar(Box<Tally>);
-
-impl fmt::Display for SoFar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tally = &self.0;
-        if tally.done == 0 {
-            return Ok(());
-        }
-        write!(
-            f,
-            "; {} loads made a contact, {} changed one, {} changed nothing, {} failed, and that stays so: running it again goes on",
-            count(tally.promoted),
-            count(tally.updated),
-            count(tally.unchanged),
-            count(tally.failed)
-        )
-    }
-}
-
 /// What promotion did. The names of its fields are those of the JSON output and do not change.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -168,7 +192,7 @@ pub(crate) struct Report {
 
 impl Report {
     /// The report for people.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let tally = &self.tally;
         let mut table = new_table(["loads", "count", "share"]);
         for (name, number) in [
@@ -226,18 +250,19 @@ impl Report {
 /// Promotes the pending loads of a batch, or all, and shows how far it is.
 pub(crate) async fn promote(service: &Service, batch_id: Option<&str>) -> Result<Report, Error> {
     let started = Instant::now();
-    let mut patience = service.patience();
-    let outages = load::Progress::new(None);
-    let mut interruptions = 0;
     let mut tally = Tally::default();
-    while let Err(failure) = attempt(service, batch_id, &mut tally, &mut patience).await {
-        let waited = patience.wait(failure, &outages).await;
-        waited.map_err(|error| Error::Ended {
-            error,
-            so_far: SoFar(Box::new(tally)),
-        })?;
-        interruptions += 1;
-    }
+    let call = async || {
+        let request = PromoteContactsRequest {
+            batch_id: batch_id.unwrap_or_default().to_owned(),
+            ..Default::default()
+        };
+        service.vault_client().promote_contacts(request).await
+    };
+    let followed = follow(service, &mut tally, call).await;
+    let interruptions = followed.map_err(|error| Error::Ended {
+        error,
+        so_far: SoFar::new(Done::Loads(tally)),
+    })?;
     let seconds = started.elapsed().as_secs_f64();
     Ok(Report {
         batch_id: batch_id.map(str::to_owned),
@@ -247,39 +272,6 @@ pub(crate) async fn promote(service: &Service, batch_id: Option<&str>) -> Result
         rows_per_second: (tally.done as f64 / seconds.max(0.001) * 10.0).round() / 10.0,
         endpoint: service.address().to_owned(),
     })
-}
-
-/// Asks once, and adds to the tally what the service says it did, also where it fails then.
-async fn attempt(
-    service: &Service,
-    batch_id: Option<&str>,
-    tally: &mut Tally,
-    patience: &mut Patience,
-) -> Result<(), Failure> {
-    let request = PromoteContactsRequest {
-        batch_id: batch_id.unwrap_or_default().to_owned(),
-        ..Default::default()
-    };
-    let failed = |status| Failure::of("to promote", &status);
-    let mut client = service.vault_client();
-    let answer = client.promote_contacts(request).await.map_err(failed)?;
-    let mut stream = answer.into_inner();
-    let before = *tally;
-    let mut progress = Progress::begin();
-    while let Some(message) = stream.message().await.map_err(failed)? {
-        progress.show(&message);
-        // The counts are those of this call so far.
-        *tally = before + Tally::from(&message);
-        if message.finished {
-            return Ok(());
-        }
-        if message.done > 0 {
-            patience.restore();
-        }
-    }
-    Err(Failure::connection(
-        "the service ended without saying that it was done",
-    ))
 }
 
 #[cfg(test)]
@@ -327,8 +319,8 @@ mod tests {
 
     #[test]
     fn an_early_end_says_what_was_done_and_counts_each_outcome_as_what_it_is() {
-        assert_eq!(SoFar(Box::default()).to_string(), "");
-        let said = SoFar(Box::new(report(4).tally)).to_string();
+        assert_eq!(SoFar::new(Done::Loads(Tally::default())).to_string(), "");
+        let said = SoFar::new(Done::Loads(report(4).tally)).to_string();
         assert!(
             said.contains("4,000 loads made a contact") && said.contains("4 failed"),
             "{said}"

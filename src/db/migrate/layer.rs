@@ -53,12 +53,24 @@ macro_rules! function_file {
 }
 
 /// The files, in the order in which they run. A new file needs its line here.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 17] = [
     function_file!("intake.sql"),
+    function_file!("intake_staging.sql"),
     function_file!("vault.sql"),
     function_file!("vault_contacts.sql"),
     function_file!("vault_suppressions.sql"),
     function_file!("vault_promotion.sql"),
+    function_file!("company.sql"),
+    function_file!("company_slots.sql"),
+    function_file!("company_records.sql"),
+    function_file!("people.sql"),
+    function_file!("people_staging.sql"),
+    function_file!("people_promotion.sql"),
+    function_file!("people_writes.sql"),
+    function_file!("people_intelligence.sql"),
+    function_file!("ple.sql"),
+    function_file!("ple_ending.sql"),
+    function_file!("bit.sql"),
 ];
 
 /// How long a rebuild waits for a table that others use. Short, because everybody who comes after it

@@ -97,7 +97,7 @@ fn every_bad_row_has_its_own_reason_and_a_pointer() {
     }
     let number = format!(r#"{{"email":"a@x.example","v":{}}}"#, "1".repeat(65));
     assert_eq!(reason_and_pointer(number.as_bytes()).0, NumberOutOfRange);
-    for key in INDEXED_KEYS {
+    for key in INTAKE_KEYS.into_iter().filter(|key| *key != EMAIL_KEY) {
         let row = format!(r#"{{"email":"a@x.example","{key}":"{long}"}}"#);
         assert_eq!(
             reason_and_pointer(row.as_bytes()),
@@ -135,5 +135,5 @@ fn nesting_is_limited_and_never_overflows_the_stack() {
 
 #[test]
 fn the_indexed_keys_are_sorted_for_the_search() {
-    assert!(INDEXED_KEYS.is_sorted());
+    assert!(INTAKE_KEYS.is_sorted());
 }

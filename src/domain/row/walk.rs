@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{INDEXED_KEYS, RejectionReason, RowLimits, RowRejection};
+use super::{RejectionReason, RowLimits, RowRejection};
 
 /// The longest number, in characters as sent.
 const MAX_NUMBER_CHARS: usize = 64;
@@ -15,36 +15,57 @@ const MAX_EXPONENT: i64 = 330;
 /// Where a pointer is cut: the keys of a bad row must not fill an ack.
 const MAX_POINTER_BYTES: usize = 500;
 
-/// What the rest of the validation looks at. Of a key that appears twice the last one counts, as in jsonb.
-#[derive(Default)]
-pub(super) struct Fields<'row> {
-    pub(super) email: Option<&'row RawValue>,
-    indexed: [Option<&'row RawValue>; INDEXED_KEYS.len()],
+/// What stands under the keys that somebody reads. Of a key that appears twice the last one counts, as in
+/// jsonb.
+#[derive(Debug)]
+pub struct Fields<'row, const N: usize> {
+    keys: &'static [&'static str; N],
+    values: [Option<&'row RawValue>; N],
 }
 
-impl<'row> Fields<'row> {
-    /// The texts under [`INDEXED_KEYS`]; other types reach no index.
-    pub(super) fn indexed_texts(&self) -> impl Iterator<Item = (&'static str, Cow<'row, str>)> {
-        INDEXED_KEYS
-            .into_iter()
-            .zip(self.indexed)
-            .filter_map(|(key, value)| Some((key, text(value?).ok().flatten()?)))
+impl<'row, const N: usize> Fields<'row, N> {
+    /// What stands under a key; `None` where nothing does, and for keys that nobody asked for.
+    pub fn get(&self, key: &str) -> Option<&'row RawValue> {
+        let index = self.keys.binary_search(&key).ok()?;
+        self.values[index]
+    }
+
+    /// Refuses texts that no index can hold; other types reach none.
+    pub(super) fn check_indexed_texts(
+        &self,
+        unindexed: &[&str],
+        limits: &RowLimits,
+    ) -> Result<(), RowRejection> {
+        let limit = limits.max_indexed_text_bytes;
+        for (key, value) in self.keys.iter().zip(self.values) {
+            let bytes = value.and_then(|value| text(value).ok().flatten());
+            let bytes = bytes.map_or(0, |text| text.len());
+            if bytes > limit && !unindexed.contains(key) {
+                return Err(RowRejection::of_field(
+                    RejectionReason::TextTooLong,
+                    key,
+                    format!(
+                        "the text has {bytes} bytes, at most {limit} are taken (setting max-indexed-text-bytes)"
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn note(&mut self, key: &str, value: &'row RawValue) {
-        if key == "email" {
-            self.email = Some(value);
-        } else if let Ok(index) = INDEXED_KEYS.binary_search(&key) {
-            self.indexed[index] = Some(value);
+        if let Ok(index) = self.keys.binary_search(&key) {
+            self.values[index] = Some(value);
         }
     }
 }
 
 /// Checks every value of a row.
-pub(super) fn walk_row<'row>(
+pub(super) fn walk_row<'row, const N: usize>(
     row: &'row RawValue,
     limits: &RowLimits,
-) -> Result<Fields<'row>, RowRejection> {
+    keys: &'static [&'static str; N],
+) -> Result<Fields<'row, N>, RowRejection> {
     if !row.get().starts_with('{') {
         return Err(RowRejection::of_row(
             RejectionReason::NotAnObject,
@@ -56,7 +77,10 @@ pub(super) fn walk_row<'row>(
         path: Vec::new(),
         growth: 0,
     };
-    let mut fields = Fields::default();
+    let mut fields = Fields {
+        keys,
+        values: [None; N],
+    };
     for (key, value) in walk.entries(row)? {
         fields.note(&key, value);
         walk.step(Step::Key(key), value)?;

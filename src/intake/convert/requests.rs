@@ -252,8 +252,8 @@ fn given(batch: &NewBatch, field: &str) -> String {
 }
 
 pub(in crate::intake) fn row_identity(row: &pb::RowIdentity) -> Result<RowIdentity, Error> {
-    if row.lane < -1 {
-        return Err(Error::invalid("row.lane", "must be -1 or more"));
+    if row.lane < -3 {
+        return Err(Error::invalid("row.lane", "must be -3 or more"));
     }
     if row.offset < 0 {
         return Err(Error::invalid("row.offset", "must not be negative"));

@@ -8,8 +8,8 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::json_text::JsonText;
 use crate::{
+    db::JsonText,
     domain::{
         Actor, BatchId, DuplicatePolicy, Fate, Source, Tally,
         row::{RejectionReason, RowRejection},

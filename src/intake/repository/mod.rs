@@ -7,7 +7,6 @@
 mod audit;
 mod batches;
 mod ingest;
-mod json_text;
 mod loads;
 mod rejected;
 mod trace;
@@ -24,7 +23,7 @@ pub(super) use loads::{
     LoadFilter, RawLoad, Retried, failed_loads, get_load, list_loads, retry_failed_loads,
 };
 pub(super) use rejected::{RejectedFilter, StoredRejection, get_rejected, list_rejected};
-pub(super) use trace::{Contact, Person, RowIdentity, find_row, follow_email};
+pub(super) use trace::{Contact, Person, RowIdentity, find_row, find_slot, follow_email};
 
 /// The order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -91,6 +91,36 @@ async fn find_load(
     Ok(loads.into_iter().next())
 }
 
+/// A slot, as a trace shows it.
+#[derive(Debug, QueryableByName)]
+pub(in crate::intake) struct Slot {
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    pub(in crate::intake) id: Uuid,
+    /// Of a person's; `None` for a company's.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(in crate::intake) email: Option<String>,
+}
+
+/// The slot of a row that was staged; `None` for any other row.
+pub(in crate::intake) async fn find_slot(
+    connection: &mut AsyncPgConnection,
+    row: &RowIdentity,
+) -> Result<Option<Slot>, Error> {
+    let statement = match row.lane {
+        -2 => {
+            "SELECT id, NULL::text AS email FROM company.slot WHERE batch_id = $1 AND row_offset = $2"
+        }
+        -3 => "SELECT id, email FROM people.slot WHERE batch_id = $1 AND row_offset = $2",
+        _ => return Ok(None),
+    };
+    let slots: Vec<Slot> = sql_query(statement)
+        .bind::<Text, _>(row.batch_id.as_str())
+        .bind::<BigInt, _>(row.offset)
+        .get_results(connection)
+        .await?;
+    Ok(slots.into_iter().next())
+}
+
 /// A contact, as a trace shows it.
 #[derive(Debug)]
 pub(in crate::intake) struct Contact {

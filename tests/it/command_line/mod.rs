@@ -1,5 +1,6 @@
 //! The command line as people type it: the real binary, what it prints, and how it ends.
 
+mod golden;
 mod load;
 mod promote;
 
@@ -18,7 +19,7 @@ async fn help_teaches() {
         ("migrate", "--database-url"),
         ("load", "--preset apollo"),
         ("demo", "--exit"),
-        ("promote", "--retry-for"),
+        ("promote", "--from-vault"),
         ("suppress", "--allow-invalid"),
         ("export", "--updated-before"),
     ] {
@@ -56,9 +57,28 @@ async fn the_demo_shows_the_same_each_time() {
     assert!(duplicate > 0 && rejected > 0);
     assert_eq!(accepted + duplicate + rejected, 600);
 
+    assert_eq!(count("rows received"), 600);
+    assert_eq!(count("rows accepted"), accepted);
+    let [contacts, slots, people] = ["contacts", "person slots", "people"].map(|name| {
+        let funnel = first.split_once("from row to golden record").unwrap().1;
+        let row = numbers(funnel).into_iter().find(|row| row[0] == name);
+        row.unwrap()[1].parse::<u64>().unwrap()
+    });
+    assert_eq!([contacts, slots, people], [accepted; 3]);
+    assert!(count("companies") > 1 && count("people linked to a company") > 0);
+
     let (_, next) = first.split_once("Try next:\n").unwrap();
     let methods: Vec<&str> = next.lines().map(grpcurl_method).collect();
-    assert_eq!(methods, ["GetBatch", "ListRejectedRows", "TraceRow"]);
+    assert_eq!(
+        methods,
+        [
+            "intake.v1.IntakeService/GetBatch",
+            "intake.v1.IntakeService/ListRejectedRows",
+            "intake.v1.IntakeService/TraceRow",
+            "company.v1.CompanyService/GetCompany",
+            "people.v1.PeopleService/ListPeople",
+        ]
+    );
     assert_eq!(workspace.postmaster(), None, "its PostgreSQL runs on");
 }
 
@@ -113,8 +133,7 @@ fn grpcurl_method(line: &str) -> &str {
     serde_json::from_str::<serde_json::Value>(request).unwrap();
     let (address, method) = rest.split_once(' ').unwrap();
     address.parse::<std::net::SocketAddr>().unwrap();
-    let prefix = "leadvault.intake.v1.IntakeService/";
-    method.strip_prefix(prefix).unwrap()
+    method.strip_prefix("leadvault.").unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

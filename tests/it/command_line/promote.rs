@@ -2,7 +2,7 @@
 
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{App, Sql, run};
+use crate::harness::{App, Sql, Workspace, run};
 
 /// To the service no batch means every batch: a script whose variable is empty must not get that.
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +103,7 @@ async fn patience_ends_when_it_is_told_to() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", free.local_addr().unwrap());
     drop(free);
-    let workspace = crate::harness::Workspace::new();
+    let workspace = Workspace::new();
     let list = workspace.file("list", "a@x.example\n");
     for args in [&["promote"][..], &["suppress", &list]] {
         let args = [args, &["--endpoint", &endpoint, "--retry-for", "1s"]].concat();
@@ -111,6 +111,49 @@ async fn patience_ends_when_it_is_told_to() {
         assert!(said.contains("gave up after"), "{args:?}: {said}");
         assert!(!said.contains("promoted"), "{said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_of_contacts_mean_nothing_for_golden_records() {
+    let workspace = Workspace::new();
+    let file = workspace.file("f.ndjson", "{}");
+    for (args, says) in [
+        (
+            &["--into", "companies", "--source", "s", "--lanes", "2"][..],
+            "--lanes",
+        ),
+        (
+            &[
+                "--into",
+                "people",
+                "--source",
+                "s",
+                "--on-duplicate",
+                "mark",
+            ],
+            "--on-duplicate",
+        ),
+        (
+            &["--into", "companies", "--preset", "apollo"],
+            "--from-vault",
+        ),
+        (&["--preset", "ycombinator"], "--into companies"),
+    ] {
+        let said = run(&[&["load", &file], args].concat()).await.failed(1);
+        assert!(said.contains(says), "{args:?}: {said}");
+    }
+    let said = run(&["promote", "--from-vault"]).await.failed(1);
+    assert!(said.contains("--into companies"), "{said}");
+    run(&[
+        "promote",
+        "--from-vault",
+        "--into",
+        "people",
+        "--batch",
+        "b",
+    ])
+    .await
+    .failed(2);
 }
 
 /// A load as only an administrator can write it: also one that will fail.

@@ -6,6 +6,7 @@ use clap::Parser;
 use leadvault::{
     config::ServiceSettings,
     db::{APP_ROLE, DatabaseUrl, Pool, PoolOptions},
+    proto::company::v1::company_service_client::CompanyServiceClient,
     proto::intake::v1::{
         bulk_ingest_request::Open, bulk_ingest_response::Opened,
         intake_service_client::IntakeServiceClient,
@@ -88,6 +89,11 @@ impl App {
     /// A client of the Vault service, on a connection of its own.
     pub(crate) async fn vault(&self) -> VaultServiceClient<Channel> {
         VaultServiceClient::new(self.channel().await)
+    }
+
+    /// A client of the Company service, on a connection of its own.
+    pub(crate) async fn company(&self) -> CompanyServiceClient<Channel> {
+        CompanyServiceClient::new(self.channel().await)
     }
 
     /// A bulk stream, on a connection of its own, that opened a lane.

@@ -56,7 +56,8 @@ const DRIVER_WORDS: [&str; 14] = [
     "SQLSTATE",
     "diesel",
     "tokio",
-    "bb8",
+    // With its blank: an id may hold these three characters.
+    " bb8",
     "pg_",
     "violates",
     "syntax",

@@ -180,7 +180,7 @@ async fn an_identity_must_be_one() {
         (TraceRowRequest { key: None }, "key"),
         (of_row("", 0, 0), "row.batch_id"),
         (of_row("a\0b", 0, 0), "row.batch_id"),
-        (of_row("b", -2, 0), "row.lane"),
+        (of_row("b", -4, 0), "row.lane"),
         (of_row("b", 0, -1), "row.offset"),
     ] {
         assert_field(app.intake().await.trace_row(request).await, field);

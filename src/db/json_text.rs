@@ -16,7 +16,7 @@ const JSONB_VERSION: u8 = 1;
 /// JSON text on its way into a jsonb parameter, exactly as it was sent.
 #[derive(AsExpression, Clone, Debug)]
 #[diesel(sql_type = Jsonb)]
-pub(super) struct JsonText(pub(super) Bytes);
+pub(crate) struct JsonText(pub(crate) Bytes);
 
 impl ToSql<Jsonb, Pg> for JsonText {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {

@@ -1,0 +1,104 @@
+//! The background sweep: purges stale intelligence, enqueues its people, and lets those wait again whose
+//! suppression was lifted.
+//!
+//! Every server may run it at once: what another one works on is skipped, so that nothing is done twice. It
+//! works in chunks, each in a transaction of its own, and its work shows in the logs. What fails is logged,
+//! and the next period tries again.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use super::repository::enrichment::{self as repository, Swept};
+use crate::{config::EnrichmentSettings, db::Pool, domain::Actor, rpc::Error};
+
+/// How much intelligence one transaction purges.
+const CHUNK: i32 = 1_000;
+/// Who was known once can wait for those whom somebody asked for.
+const PRIORITY: i32 = 0;
+
+/// The sweep of one server.
+#[derive(Debug)]
+pub struct Sweep {
+    pool: Pool,
+    period: Duration,
+    max_failures: i32,
+}
+
+impl Sweep {
+    /// A sweep over a pool.
+    pub fn new(pool: Pool, settings: &EnrichmentSettings) -> Self {
+        Self {
+            pool,
+            period: settings.sweep_period,
+            max_failures: settings.enrichment_max_failures,
+        }
+    }
+
+    /// Sweeps after each period, until the shutdown: a chunk that has begun is finished.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut periods = interval_at(Instant::now() + self.period, self.period);
+        periods.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                _ = periods.tick() => {}
+            }
+            let (swept, ended) = self.sweep(&shutdown).await;
+            log(swept, ended);
+        }
+    }
+
+    /// One sweep: what it did, and how it ended.
+    async fn sweep(&self, shutdown: &CancellationToken) -> (Swept, Result<(), Error>) {
+        let mut total = Swept::default();
+        while !shutdown.is_cancelled() {
+            match self.chunk().await {
+                Ok(chunk) if chunk == Swept::default() => break,
+                Ok(chunk) => total += chunk,
+                Err(error) => return (total, Err(error)),
+            }
+        }
+        (total, Ok(()))
+    }
+
+    async fn chunk(&self) -> Result<Swept, Error> {
+        let mut connection = self.pool.get().await?;
+        repository::sweep(
+            &mut connection,
+            CHUNK,
+            PRIORITY,
+            self.max_failures,
+            &Actor::system(),
+        )
+        .await
+    }
+}
+
+fn log(swept: Swept, ended: Result<(), Error>) {
+    let Swept {
+        purged,
+        enqueued,
+        returned,
+    } = swept;
+    match ended {
+        Err(error) => {
+            let cause = crate::db::error::chain(&error);
+            tracing::warn!(
+                purged, enqueued, returned, %cause,
+                "the sweep of intelligence was cut short; the next period tries again"
+            );
+        }
+        Ok(()) if swept == Swept::default() => {
+            tracing::debug!("the sweep of intelligence found nothing to do");
+        }
+        Ok(()) => tracing::info!(
+            purged,
+            enqueued,
+            returned,
+            "swept: purged stale intelligence, enqueued its people, returned those unsuppressed"
+        ),
+    }
+}

@@ -1,0 +1,155 @@
+//! The queue under fire: two hundred workers, leases that are overrun, workers that die.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use leadvault::proto::people::v1::{
+    LeaseEnrichmentRequest, lease_enrichment_response::Lease,
+    people_service_client::PeopleServiceClient,
+};
+use tonic::{Code, transport::Channel};
+
+use super::{enqueue, found, id, order, persons, stats};
+use crate::harness::{App, refused};
+
+const WORKERS: usize = 200;
+const PEOPLE: i32 = 300;
+const LEASE_MS: i64 = 50;
+
+/// What the workers saw.
+#[derive(Default)]
+struct Journal {
+    /// Each lease: a person and its token.
+    leases: Mutex<Vec<(String, i64)>>,
+    /// Each completion that was taken.
+    completions: Mutex<Vec<(String, i64)>>,
+    /// Completions that were refused for their token.
+    lost: AtomicUsize,
+    /// Leases whose worker died.
+    abandoned: AtomicUsize,
+}
+
+/// One that works until nobody is left. Of its leases some are overrun, and some it dies of: another one
+/// takes its place.
+async fn work(app: &App, journal: &Journal, channel: Channel, nth: usize) {
+    let mut client = PeopleServiceClient::new(channel);
+    for round in nth.. {
+        let request = LeaseEnrichmentRequest {
+            worker: format!("worker {nth}"),
+            max_count: 1 + i32::try_from(round % 3).unwrap(),
+            lease_ms: LEASE_MS,
+        };
+        let answer = client.lease_enrichment(request).await;
+        // Every connection of the pool may be busy: a worker asks again.
+        let Ok(answer) =
+            answer.inspect_err(|status| assert_eq!(status.code(), Code::ResourceExhausted))
+        else {
+            continue;
+        };
+        let leases = answer.into_inner().leases;
+        if leases.is_empty() {
+            if stats(app).await.completed == i64::from(PEOPLE) {
+                return;
+            }
+            // Whoever asks without a pause holds up those who have something to complete.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
+        }
+        let held = leases.iter().map(|lease| (id(lease), lease.lease_token));
+        journal.leases.lock().unwrap().extend(held);
+        if round % 7 == 3 {
+            journal.abandoned.fetch_add(leases.len(), Ordering::Relaxed);
+            continue;
+        }
+        if round % 4 == 1 {
+            // The work itself takes longer than the lease.
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+        for lease in leases {
+            end(&mut client, journal, lease).await;
+        }
+    }
+}
+
+/// Completes a lease; whoever lost it must be told so.
+async fn end(client: &mut PeopleServiceClient<Channel>, journal: &Journal, lease: Lease) {
+    let (person_id, token) = (id(&lease), lease.lease_token);
+    loop {
+        let request = found(&person_id, token, &format!("by token {token}"));
+        match client.complete_enrichment(request).await {
+            Ok(_) => {
+                let mut completions = journal.completions.lock().unwrap();
+                return completions.push((person_id, token));
+            }
+            Err(status) if status.code() == Code::ResourceExhausted => {}
+            Err(status) => {
+                refused(Err::<tonic::Response<()>, _>(status)).is(Code::Aborted, "LEASE_LOST");
+                journal.lost.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_workers_complete_every_person_exactly_once() {
+    let app = App::start_with(&["--pool-timeout", "30"]).await;
+    let sql = app.sql().await;
+    let ids = persons(&sql, PEOPLE).await;
+    // In several calls, so that equals waited for different times.
+    for (nth, ids) in ids.chunks(50).enumerate() {
+        let priority = i32::try_from(nth % 5).unwrap();
+        enqueue(&app, ids.iter().map(|id| (id, priority))).await;
+    }
+    order::watch(&sql).await;
+    let journal = Journal::default();
+    let channel = app.channel().await;
+    let workers = (0..WORKERS).map(|nth| work(&app, &journal, channel.clone(), nth));
+    futures_util::future::join_all(workers).await;
+
+    // Exactly once: as the workers saw it, as the table has it, as PostgreSQL wrote it down.
+    let completions = journal.completions.into_inner().unwrap();
+    assert_eq!(completions.len(), ids.len());
+    let people: HashSet<&String> = completions.iter().map(|(id, _)| id).collect();
+    assert_eq!(people.len(), ids.len());
+    let endings: i64 = sql.one("SELECT count(*) FROM ple.endings", &[]).await;
+    assert_eq!(endings, i64::from(PEOPLE));
+    // No two workers ever had the same lease.
+    let leases = journal.leases.into_inner().unwrap();
+    let distinct: HashSet<&(String, i64)> = leases.iter().collect();
+    assert_eq!(distinct.len(), leases.len());
+    // Each by the token that was the newest: nothing was leased after it.
+    for (person_id, token) in &completions {
+        let fits: bool = sql
+            .one(
+                "SELECT q.state = 'completed' AND q.lease_token = $2 AND q.attempts = $2
+                        AND p.title = format('by token %s', $2)
+                 FROM ple.enrichment_queue AS q JOIN people.master AS p ON p.id = q.person_id
+                 WHERE q.person_id = $1::text::uuid",
+                &[person_id, token],
+            )
+            .await;
+        assert!(fits, "{person_id} was completed by {token}");
+    }
+    // One enrichment, one row of history beside that of the person's making.
+    let history: i64 = sql.one("SELECT count(*) FROM people.history", &[]).await;
+    assert_eq!(history, 2 * i64::from(PEOPLE));
+    assert_eq!(order::passed_over(&sql).await, 0);
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(sql.one::<i64>(deadlocks, &[]).await, 0);
+
+    // All of it happened: leases were overrun, their late workers refused, others died.
+    let (lost, abandoned) = (journal.lost.into_inner(), journal.abandoned.into_inner());
+    assert!(
+        lost > 0 && abandoned > 0,
+        "{lost} lost, {abandoned} abandoned"
+    );
+    assert_eq!(leases.len(), completions.len() + lost + abandoned);
+    app.stop().await;
+}

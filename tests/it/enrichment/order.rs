@@ -1,0 +1,92 @@
+//! A watch over every lease, inside PostgreSQL: whether it passed over an entry that stands before one that
+//! it took, and that was visible to it and free.
+
+use super::{enqueue, lease, names, person};
+use crate::harness::{App, Sql};
+
+/// Two triggers. The first runs before the lease looks; it is STABLE, so it sees the very snapshot that the
+/// lease's statement has. The second runs after it took, in its transaction, and looks at what it left.
+/// Visible: the row's version was committed in that snapshot. Free: nobody has locked that version since,
+/// nor had, who was not done in that snapshot (a lock that was let go stays in xmax).
+const WATCH: &str = "
+    CREATE TABLE ple.passed_over (person_id uuid, instead_of uuid);
+    CREATE TABLE ple.endings (person_id uuid, lease_token bigint, state text);
+    CREATE FUNCTION ple.t_before() RETURNS trigger LANGUAGE plpgsql STABLE AS $$
+    BEGIN
+        PERFORM set_config('watch.snapshot', pg_current_snapshot()::text, true);
+        RETURN NULL;
+    END $$;
+    CREATE FUNCTION ple.t_after() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    DECLARE
+        v_snapshot CONSTANT pg_snapshot := current_setting('watch.snapshot')::pg_snapshot;
+        v_last     ple.enrichment_queue;
+    BEGIN
+        INSERT INTO ple.endings
+        SELECT n.person_id, n.lease_token, n.state
+        FROM new_rows AS n JOIN old_rows AS o USING (person_id)
+        WHERE n.state IN ('completed', 'dead') AND o.state <> n.state;
+
+        SELECT n.* INTO v_last
+        FROM new_rows AS n JOIN old_rows AS o USING (person_id)
+        WHERE n.state = 'leased' AND n.lease_token > o.lease_token
+        ORDER BY n.priority, n.enqueued_at DESC, n.person_id DESC
+        LIMIT 1;
+        IF NOT FOUND THEN
+            RETURN NULL;
+        END IF;
+        INSERT INTO ple.passed_over
+        SELECT q.person_id, v_last.person_id
+        FROM ple.enrichment_queue AS q
+        WHERE q.state IN ('queued', 'leased') AND q.available_at <= v_last.leased_at
+          AND (-q.priority, q.enqueued_at, q.person_id)
+              < (-v_last.priority, v_last.enqueued_at, v_last.person_id)
+          AND q.person_id NOT IN (SELECT n.person_id FROM new_rows AS n)
+          AND pg_visible_in_snapshot(q.xmin::text::xid8, v_snapshot)
+          AND (q.xmax::text = '0' OR pg_visible_in_snapshot(q.xmax::text::xid8, v_snapshot));
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER t_before BEFORE UPDATE ON ple.enrichment_queue
+        FOR EACH STATEMENT EXECUTE FUNCTION ple.t_before();
+    CREATE TRIGGER t_after AFTER UPDATE ON ple.enrichment_queue
+        REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+        FOR EACH STATEMENT EXECUTE FUNCTION ple.t_after();";
+
+/// Watches every lease from now on, and writes down every end of an entry.
+pub(super) async fn watch(sql: &Sql) {
+    sql.run(WATCH).await;
+}
+
+/// How many entries were passed over since the watch began.
+pub(super) async fn passed_over(sql: &Sql) -> i64 {
+    sql.one("SELECT count(*) FROM ple.passed_over", &[]).await
+}
+
+/// That the watch sees what it is there for, and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watch_sees_an_entry_that_is_passed_over_unless_somebody_holds_it() {
+    let app = App::start().await;
+    let (sql, holder) = (app.sql().await, app.sql().await);
+    for (name, priority) in [("a", 9), ("b", 5), ("c", 1)] {
+        let id = person(&sql, &format!("{name}@x.example")).await;
+        enqueue(&app, [(&id, priority)]).await;
+    }
+    watch(&sql).await;
+    // Somebody holds the first: it is passed over, and rightly.
+    holder
+        .run("BEGIN; SELECT FROM ple.enrichment_queue WHERE priority = 9 FOR UPDATE")
+        .await;
+    assert_eq!(names(&lease(&app, 1).await), ["b"]);
+    assert_eq!(passed_over(&sql).await, 0);
+    holder.run("ROLLBACK").await;
+    // A lease that does not look at the order: it passes over the first.
+    sql.run(
+        "UPDATE ple.enrichment_queue
+         SET state = 'leased', lease_token = 1, leased_by = 'w', leased_at = clock_timestamp(),
+             attempts = 1, lease_expires_at = now() + interval '1 minute',
+             available_at = now() + interval '1 minute'
+         WHERE priority = 1",
+    )
+    .await;
+    assert_eq!(passed_over(&sql).await, 1);
+    app.stop().await;
+}
