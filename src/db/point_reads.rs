@@ -17,7 +17,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use diesel::result::{DatabaseErrorKind, Error as QueryError, QueryResult};
@@ -103,9 +103,20 @@ impl PointReads {
     where
         Read: Future<Output = QueryResult<T>>,
     {
-        // When PostgreSQL restarts, each of the connections has died.
+        let mut last = lost("every connection was lost while it read".to_owned());
+        let begun = Instant::now();
+        // When PostgreSQL restarts, each of the connections has died, and so may one that is just being made.
         for _ in 0..=self.slots.len() {
-            let shared = self.least_busy().await?;
+            let shared = match self.least_busy().await {
+                Ok(shared) => shared,
+                Err(error) if begun.elapsed() >= self.options.connection_timeout => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    last = error;
+                    continue;
+                }
+            };
             let reading = read(SharedConnection(Arc::clone(&shared)));
             match tokio::time::timeout(LONGEST_SILENCE, reading).await {
                 Ok(Err(error)) if is_lost(&error) => shared.dead.store(true, Ordering::Relaxed),
@@ -116,7 +127,7 @@ impl PointReads {
                 }
             }
         }
-        Err(lost("every connection was lost while it read".to_owned()))
+        Err(last)
     }
 
     async fn least_busy(&self) -> Result<Arc<Shared>, Error> {

@@ -134,7 +134,7 @@ async fn law_13_numbers_that_are_no_value_of_their_enum_are_refused() {
         };
         assert_field(client.list_rejected_rows(request).await, "order_by");
     }
-    for reason in [-1, 15, i32::MAX] {
+    for reason in [-1, 1_000, i32::MAX] {
         let request = ListRejectedRowsRequest {
             reason,
             ..Default::default()
