@@ -222,7 +222,7 @@ BEGIN
     v_new.pinned_fields := ARRAY(
         SELECT f.field FROM unnest(v_fields) WITH ORDINALITY AS f (field, nth)
         WHERE (f.field = ANY (golden.pinned_fields) OR (p_changes ? f.field AND NOT p_enrichment))
-          AND f.field <> ALL (p_unpin)
+          AND (p_enrichment OR f.field <> ALL (p_unpin))
         ORDER BY f.nth);
 
     IF company.f_image(v_new) <> company.f_image(golden) THEN

@@ -86,14 +86,16 @@ RETURN (SELECT c.id
 
 COMMENT ON FUNCTION people.f_company_of(text[]) IS 'The company of the first of some domains that is one''s';
 
--- The status that the ledger implies for a new person; people know no `unsubscribed`.
+-- The status that the ledger implies for a new person, or else its contact: one that was unsubscribed or has
+-- bounced without an entry is so as a person too. People know no `unsubscribed`.
 CREATE FUNCTION people.f_first_status(p_email text)
 RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE l.status WHEN 'unsubscribed' THEN 'inactive' WHEN 'bounced' THEN 'bounced' ELSE 'active' END
-    FROM (SELECT vault.f_suppressed_status(p_email) AS status) AS l
+    FROM (SELECT coalesce(vault.f_suppressed_status(p_email),
+                          (SELECT c.status FROM vault.contacts AS c WHERE c.email = p_email)) AS status) AS l
 $$;
 
 COMMENT ON FUNCTION people.f_first_status(text) IS 'The status that the ledger implies for a new person';
@@ -316,7 +318,10 @@ BEGIN
     END LOOP;
 
     UPDATE people.slot AS s
-    SET validation_status = 'validated', promoted_at = clock_timestamp(), notes = coalesce(v.notes, '[]')
+    -- The email as it was read: a slot that was written past the service is found by it from now on, also by
+    -- who asks whether a later one was promoted.
+    SET validation_status = 'validated', promoted_at = clock_timestamp(), notes = coalesce(v.notes, '[]'),
+        email = v.email
     FROM people.f_values(p_values) AS v
     WHERE s.id = v.slot_id;
     WITH refused AS (

@@ -99,8 +99,10 @@ BEGIN
         UPDATE ple.enrichment_queue AS q
         SET state = CASE WHEN v_dead THEN 'dead' ELSE 'queued' END,
             failures = q.failures + 1, last_error = p_error, lease_expires_at = NULL,
-            -- 30 doublings of anything are past every sensible limit, and more of a day are no interval.
-            available_at = v_now + least(p_base * power(2, least(q.failures, 30)), p_cap),
+            -- In seconds: an interval of years, doubled a few times, is none any more.
+            available_at = v_now + make_interval(secs => least(
+                extract(epoch FROM p_base)::double precision * power(2, least(q.failures, 30)),
+                extract(epoch FROM p_cap)::double precision)),
             ended_at = CASE WHEN v_dead THEN v_now END
         WHERE q.person_id = p_person_id
         RETURNING q.* INTO STRICT entry;

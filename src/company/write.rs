@@ -51,6 +51,9 @@ fn parse(request: pb::UpdateCompanyRequest) -> Result<Update, Error> {
     let mask = request.update_mask.unwrap_or_default().paths;
     let mask = fields::columns("update_mask", &mask, &EDITABLE, &IMMUTABLE)?;
     let unpin = fields::columns("unpin", &request.unpin, &EDITABLE, &IMMUTABLE)?;
+    if request.enrichment && !unpin.is_empty() {
+        return Err(Error::invalid("unpin", "an enrichment leaves pins alone"));
+    }
     fields::check_mask(&mask, &unpin, request.enrichment)?;
     let mut changes = Changes::new();
     for column in mask {

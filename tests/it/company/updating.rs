@@ -190,6 +190,14 @@ async fn what_cannot_be_changed_is_refused_by_name() {
             },
         ),
         (
+            "unpin",
+            UpdateCompanyRequest {
+                unpin: vec!["name".into()],
+                enrichment: true,
+                ..change(&company, &["industry"])
+            },
+        ),
+        (
             "company.etag",
             change(
                 &Company {

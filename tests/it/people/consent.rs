@@ -26,6 +26,31 @@ async fn suppress(app: &App, entries: &[(&str, Channel, Reason)]) {
     app.vault().await.suppress_contacts(request).await.unwrap();
 }
 
+/// What became so before the ledger, or past it, is no less so.
+#[tokio::test(flavor = "multi_thread")]
+async fn law_6_a_person_takes_over_the_status_of_its_contact() {
+    let app = App::start().await;
+    app.sql()
+        .await
+        .run(
+            "INSERT INTO vault.contacts (email, source, status) VALUES
+                 ('gone@x.example', 'old', 'unsubscribed'), ('bounced@x.example', 'old', 'bounced'),
+                 ('fine@x.example', 'old', 'active')",
+        )
+        .await;
+    let expected = [
+        ("gone@x.example", PersonStatus::Inactive),
+        ("bounced@x.example", PersonStatus::Bounced),
+        ("fine@x.example", PersonStatus::Active),
+    ];
+    stage(&app, rows(&expected.map(|(email, _)| json!({"email": email})))).await;
+    assert_eq!(promote_all(&app).await, [3, 0, 0, 0]);
+    for (email, status) in expected {
+        assert_eq!(person(&app, email).await.status(), status, "{email}");
+    }
+    app.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn law_6_a_person_of_a_suppressed_address_arrives_with_its_status() {
     let app = App::start().await;
