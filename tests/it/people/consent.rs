@@ -43,7 +43,11 @@ async fn law_6_a_person_takes_over_the_status_of_its_contact() {
         ("bounced@x.example", PersonStatus::Bounced),
         ("fine@x.example", PersonStatus::Active),
     ];
-    stage(&app, rows(&expected.map(|(email, _)| json!({"email": email})))).await;
+    stage(
+        &app,
+        rows(&expected.map(|(email, _)| json!({"email": email}))),
+    )
+    .await;
     assert_eq!(promote_all(&app).await, [3, 0, 0, 0]);
     for (email, status) in expected {
         assert_eq!(person(&app, email).await.status(), status, "{email}");
