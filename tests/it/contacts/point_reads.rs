@@ -110,6 +110,7 @@ async fn connections_that_die_fail_no_point_read() {
         assert!(found.iter().all(Option::is_some), "{found:?}");
     }
     // And with nobody on them.
+    read(&app, ids[0]).await;
     assert!(strike(&sql).await > 0);
     assert_eq!(read(&app, ids[0]).await.contact_id, ids[0]);
     let request = GetContactRequest { key: by_id(9_999) };
