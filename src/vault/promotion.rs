@@ -15,16 +15,13 @@ use std::{
 
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use futures_util::future::try_join_all;
-use tokio::sync::{Mutex, mpsc};
-use tonic::Status;
+use tokio::sync::Mutex;
 
-use super::{
-    repository::promotion::{self as repository, Part, Pending, Promoted, Scope},
-    service::Shared,
-};
+use super::repository::promotion::{self as repository, Part, Pending, Promoted, Scope};
 use crate::{
     domain::{Actor, BatchId},
     proto::vault::v1 as pb,
+    room::{Answers, Ended, Room},
     rpc::Error,
 };
 
@@ -47,20 +44,6 @@ pub(super) struct Promotion {
     scope: Scope,
     validate_only: bool,
     actor: Actor,
-}
-
-/// Why a job ends before its end.
-enum Ended {
-    /// Nobody listens any more.
-    Cancelled,
-    /// It failed.
-    Failed(Error),
-}
-
-impl From<Error> for Ended {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
 }
 
 /// Why a transaction is rolled back.
@@ -117,32 +100,28 @@ impl Promotion {
     /// Promotes until nothing is left, nobody listens, or the server stops.
     pub(super) async fn run(
         self,
-        shared: Arc<Shared>,
-        answers: mpsc::Sender<Result<pb::PromoteContactsResponse, Status>>,
-    ) {
-        let ended = if self.validate_only {
-            self.preview(&shared, &answers).await
+        room: Arc<Room>,
+        answers: Answers<pb::PromoteContactsResponse>,
+    ) -> Result<(), Ended> {
+        if self.validate_only {
+            self.preview(&room, &answers).await
         } else {
-            self.promote(&shared, &answers).await
-        };
-        if let Err(Ended::Failed(error)) = ended {
-            // Whoever went away does not hear it.
-            let _ = answers.send(Err(error.into())).await;
+            self.promote(&room, &answers).await
         }
     }
 
     async fn promote(
         self,
-        shared: &Arc<Shared>,
-        answers: &mpsc::Sender<Result<pb::PromoteContactsResponse, Status>>,
+        room: &Arc<Room>,
+        answers: &Answers<pb::PromoteContactsResponse>,
     ) -> Result<(), Ended> {
-        let pending = self.pending(shared).await?.count;
+        let pending = self.pending(room).await?.count;
         let workers = match self.scope {
             Scope::All | Scope::Batch(_) if pending > i64::from(CHUNK) => WORKERS,
             _ => 1,
         };
         let job = Job {
-            shared,
+            room,
             answers,
             promotion: &self,
             progress: Mutex::new(Progress::begin(pending)),
@@ -155,18 +134,18 @@ impl Promotion {
             try_join_all(parts.map(|part| job.walk(part, pass))).await?;
         }
         let last = job.progress.into_inner().message(true);
-        say(shared, answers, last).await
+        room.say(answers, last).await
     }
 
     /// What would happen to the first loads: promotes them, and takes it back.
     async fn preview(
         self,
-        shared: &Arc<Shared>,
-        answers: &mpsc::Sender<Result<pb::PromoteContactsResponse, Status>>,
+        room: &Arc<Room>,
+        answers: &Answers<pb::PromoteContactsResponse>,
     ) -> Result<(), Ended> {
-        let pending = self.pending(shared).await?;
+        let pending = self.pending(room).await?;
         let mut progress = Progress::begin(pending.count);
-        let mut connection = shared.connection().await?;
+        let mut connection = room.connection().await?;
         let work = async move {
             let result = connection
                 .transaction(async |connection| self.preview_in_txn(connection, pending).await)
@@ -176,8 +155,8 @@ impl Promotion {
                 Err(Uncommitted::Failed(error)) => Err(error),
             }
         };
-        progress.total = shared.uncut(work).await?;
-        say(shared, answers, progress.message(true)).await
+        progress.total = room.uncut(work).await?;
+        room.say(answers, progress.message(true)).await
     }
 
     async fn preview_in_txn(
@@ -204,8 +183,8 @@ impl Promotion {
     }
 
     /// How many loads are pending, where there is such a batch.
-    async fn pending(&self, shared: &Shared) -> Result<Pending, Error> {
-        let mut connection = shared.connection().await?;
+    async fn pending(&self, room: &Room) -> Result<Pending, Error> {
+        let mut connection = room.connection().await?;
         if let Scope::Batch(batch_id) = &self.scope
             && !repository::batch_exists(&mut connection, batch_id).await?
         {
@@ -220,8 +199,8 @@ impl Promotion {
 
 /// A job that runs.
 struct Job<'a> {
-    shared: &'a Arc<Shared>,
-    answers: &'a mpsc::Sender<Result<pb::PromoteContactsResponse, Status>>,
+    room: &'a Arc<Room>,
+    answers: &'a Answers<pb::PromoteContactsResponse>,
     promotion: &'a Promotion,
     /// Held while it is told, so that it is told in order.
     progress: Mutex<Progress>,
@@ -232,18 +211,13 @@ impl Job<'_> {
     async fn walk(&self, part: Part, pass: usize) -> Result<(), Ended> {
         // Counted again only where the count bounds the walk: what came since is promoted too.
         let pending = match &self.promotion.scope {
-            Scope::Batch(_) => self.promotion.pending(self.shared).await?,
+            Scope::Batch(_) => self.promotion.pending(self.room).await?,
             Scope::All | Scope::Loads(_) => Pending::default(),
         };
         // Before any id, also one that a caller made up.
         let mut last = i64::MIN;
         loop {
-            if self.shared.shutdown.is_cancelled() {
-                return Err(Error::ShuttingDown.into());
-            }
-            if self.answers.is_closed() {
-                return Err(Ended::Cancelled);
-            }
+            self.room.check(self.answers)?;
             let Some((chunk_end, chunk)) = self.chunk(part, pending, last).await? else {
                 return Ok(());
             };
@@ -260,7 +234,7 @@ impl Job<'_> {
         progress.total += chunk;
         // In the last pass most chunks were done by somebody else.
         if pass == 1 || chunk.done() > 0 {
-            say(self.shared, self.answers, progress.message(false)).await?;
+            self.room.say(self.answers, progress.message(false)).await?;
         }
         Ok(())
     }
@@ -273,7 +247,7 @@ impl Job<'_> {
         pending: Pending,
         last: i64,
     ) -> Result<Option<(i64, Promoted)>, Error> {
-        let mut connection = self.shared.connection().await?;
+        let mut connection = self.room.connection().await?;
         let (scope, actor) = (self.promotion.scope.clone(), self.promotion.actor.clone());
         let work = async move {
             let connection = &mut connection;
@@ -285,7 +259,7 @@ impl Job<'_> {
             let chunk = promote_or_fail(connection, &load_ids, &actor).await?;
             Ok(Some((chunk_end, chunk)))
         };
-        self.shared.uncut(work).await
+        self.room.uncut(work).await
     }
 }
 
@@ -348,18 +322,5 @@ impl Progress {
             rows_per_second: done as f64 / seconds,
             finished,
         }
-    }
-}
-
-/// Sends a message, unless nobody listens or the server stops while a slow client makes it wait.
-async fn say(
-    shared: &Shared,
-    answers: &mpsc::Sender<Result<pb::PromoteContactsResponse, Status>>,
-    message: pb::PromoteContactsResponse,
-) -> Result<(), Ended> {
-    tokio::select! {
-        biased;
-        sent = answers.send(Ok(message)) => sent.map_err(|_| Ended::Cancelled),
-        () = shared.shutdown.cancelled() => Err(Error::ShuttingDown.into()),
     }
 }

@@ -2,48 +2,24 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 
 use super::{contacts, promotion, repository::contacts::PointReads, suppressions};
 use crate::{
     config::Limits,
-    db::{Pool, PooledConnection},
+    db::Pool,
     proto::vault::v1::{self as pb, vault_service_server::VaultService},
-    rpc::{Error, actor},
+    room::{AnswerStream, Room},
+    rpc::actor,
 };
-
-/// How many messages of a streamed answer wait for a client that reads slowly, before their maker waits.
-const ANSWER_BUFFER: usize = 2;
-
-/// What the calls of the room share.
-pub(super) struct Shared {
-    pool: Pool,
-    pub(super) point_reads: PointReads,
-    pub(super) limits: Limits,
-    pub(super) shutdown: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Shared {
-    pub(super) async fn connection(&self) -> Result<PooledConnection<'static>, Error> {
-        Ok(self.pool.get_owned().await?)
-    }
-
-    /// Runs a write in a task of its own, so that a caller who goes away cannot cut its transaction.
-    pub(super) async fn uncut<T: Send + 'static>(
-        &self,
-        write: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
-        self.tasks.spawn(write).await.map_err(Error::internal)?
-    }
-}
 
 /// The Vault service.
 #[derive(Clone)]
-pub struct Vault(Arc<Shared>);
+pub struct Vault {
+    room: Arc<Room>,
+    point_reads: Arc<PointReads>,
+}
 
 impl Vault {
     /// A service over a pool. Long jobs end when `shutdown` is cancelled; `tasks` knows when they have.
@@ -53,33 +29,17 @@ impl Vault {
         shutdown: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
-        Self(Arc::new(Shared {
-            point_reads: PointReads::new(&pool),
-            pool,
-            limits,
-            shutdown,
-            tasks,
-        }))
-    }
-
-    /// Starts a job of the server's own that answers in a stream.
-    fn stream<T, Job>(
-        &self,
-        job: impl FnOnce(Arc<Shared>, mpsc::Sender<Result<T, Status>>) -> Job,
-    ) -> Response<ReceiverStream<Result<T, Status>>>
-    where
-        Job: Future<Output = ()> + Send + 'static,
-    {
-        let (answers, stream) = mpsc::channel(ANSWER_BUFFER);
-        self.0.tasks.spawn(job(Arc::clone(&self.0), answers));
-        Response::new(ReceiverStream::new(stream))
+        Self {
+            point_reads: Arc::new(PointReads::new(&pool)),
+            room: Room::new(pool, limits, shutdown, tasks),
+        }
     }
 }
 
 #[tonic::async_trait]
 impl VaultService for Vault {
-    type PromoteContactsStream = ReceiverStream<Result<pb::PromoteContactsResponse, Status>>;
-    type ExportContactsStream = ReceiverStream<Result<pb::ExportContactsResponse, Status>>;
+    type PromoteContactsStream = AnswerStream<pb::PromoteContactsResponse>;
+    type ExportContactsStream = AnswerStream<pb::ExportContactsResponse>;
 
     async fn promote_contacts(
         &self,
@@ -87,7 +47,7 @@ impl VaultService for Vault {
     ) -> Result<Response<Self::PromoteContactsStream>, Status> {
         let actor = actor(&request);
         let call = promotion::Promotion::parse(request.into_inner(), actor)?;
-        Ok(self.stream(|shared, answers| call.run(shared, answers)))
+        Ok(self.room.stream(|room, answers| call.run(room, answers)))
     }
 
     async fn get_contact(
@@ -95,7 +55,7 @@ impl VaultService for Vault {
         request: Request<pb::GetContactRequest>,
     ) -> Result<Response<pb::GetContactResponse>, Status> {
         Ok(Response::new(
-            contacts::get(&self.0, request.into_inner()).await?,
+            contacts::get(&self.point_reads, request.into_inner()).await?,
         ))
     }
 
@@ -104,7 +64,7 @@ impl VaultService for Vault {
         request: Request<pb::BatchGetContactsRequest>,
     ) -> Result<Response<pb::BatchGetContactsResponse>, Status> {
         Ok(Response::new(
-            contacts::batch_get(&self.0, request.into_inner()).await?,
+            contacts::batch_get(&self.room, request.into_inner()).await?,
         ))
     }
 
@@ -113,7 +73,7 @@ impl VaultService for Vault {
         request: Request<pb::ListContactsRequest>,
     ) -> Result<Response<pb::ListContactsResponse>, Status> {
         Ok(Response::new(
-            contacts::list(&self.0, request.into_inner()).await?,
+            contacts::list(&self.room, request.into_inner()).await?,
         ))
     }
 
@@ -122,7 +82,7 @@ impl VaultService for Vault {
         request: Request<pb::ExportContactsRequest>,
     ) -> Result<Response<Self::ExportContactsStream>, Status> {
         let call = contacts::Export::parse(request.into_inner())?;
-        Ok(self.stream(|shared, answers| call.run(shared, answers)))
+        Ok(self.room.stream(|room, answers| call.run(room, answers)))
     }
 
     async fn update_contact(
@@ -131,7 +91,7 @@ impl VaultService for Vault {
     ) -> Result<Response<pb::UpdateContactResponse>, Status> {
         let actor = actor(&request);
         Ok(Response::new(
-            contacts::update(&self.0, request.into_inner(), actor).await?,
+            contacts::update(&self.room, request.into_inner(), actor).await?,
         ))
     }
 
@@ -141,7 +101,7 @@ impl VaultService for Vault {
     ) -> Result<Response<pb::DeleteContactResponse>, Status> {
         let actor = actor(&request);
         Ok(Response::new(
-            contacts::delete(&self.0, request.into_inner(), actor).await?,
+            contacts::delete(&self.room, request.into_inner(), actor).await?,
         ))
     }
 
@@ -151,7 +111,7 @@ impl VaultService for Vault {
     ) -> Result<Response<pb::BatchScoreContactsResponse>, Status> {
         let actor = actor(&request);
         Ok(Response::new(
-            contacts::score(&self.0, request.into_inner(), actor).await?,
+            contacts::score(&self.room, request.into_inner(), actor).await?,
         ))
     }
 
@@ -161,7 +121,7 @@ impl VaultService for Vault {
     ) -> Result<Response<pb::SuppressContactsResponse>, Status> {
         let actor = actor(&request);
         Ok(Response::new(
-            suppressions::suppress(&self.0, request.into_inner(), actor).await?,
+            suppressions::suppress(&self.room, request.into_inner(), actor).await?,
         ))
     }
 
@@ -171,7 +131,7 @@ impl VaultService for Vault {
     ) -> Result<Response<pb::UnsuppressContactResponse>, Status> {
         let actor = actor(&request);
         Ok(Response::new(
-            suppressions::unsuppress(&self.0, request.into_inner(), actor).await?,
+            suppressions::unsuppress(&self.room, request.into_inner(), actor).await?,
         ))
     }
 
@@ -180,7 +140,7 @@ impl VaultService for Vault {
         request: Request<pb::ListSuppressionsRequest>,
     ) -> Result<Response<pb::ListSuppressionsResponse>, Status> {
         Ok(Response::new(
-            suppressions::list(&self.0, request.into_inner()).await?,
+            suppressions::list(&self.room, request.into_inner()).await?,
         ))
     }
 
@@ -189,7 +149,7 @@ impl VaultService for Vault {
         request: Request<pb::CheckContactabilityRequest>,
     ) -> Result<Response<pb::CheckContactabilityResponse>, Status> {
         Ok(Response::new(
-            suppressions::check(&self.0, request.into_inner()).await?,
+            suppressions::check(&self.room, request.into_inner()).await?,
         ))
     }
 }

@@ -4,25 +4,22 @@ use std::sync::Arc;
 
 use diesel_async::AsyncPgConnection;
 use futures_util::TryStreamExt as _;
-use tokio::sync::mpsc;
-use tonic::Status;
 
 use super::{
-    super::{
-        repository::contacts::{self as repository, ContactFilter},
-        service::Shared,
-    },
+    super::repository::contacts::{self as repository, ContactFilter},
     convert,
 };
-use crate::{proto::vault::v1 as pb, rpc::Error};
+use crate::{
+    proto::vault::v1 as pb,
+    room::{Answers, Ended, Room},
+    rpc::Error,
+};
 
 /// The most contacts of a message, and of one look at the cursor.
 const MESSAGE_CONTACTS: u32 = 500;
 /// A message ends once it has this many bytes; gRPC's clients take 4 MiB by default, and one contact more
 /// must fit.
 const MESSAGE_BYTES: usize = 1024 * 1024;
-
-type Answers = mpsc::Sender<Result<pb::ExportContactsResponse, Status>>;
 
 /// One call of `ExportContacts`, parsed.
 pub(in crate::vault) struct Export {
@@ -42,21 +39,24 @@ impl Export {
 
     /// Sends what the filter matches until it is all sent, the client is gone or the server shuts down. A
     /// connection that is let go in the middle of its transaction is thrown away by the pool.
-    pub(in crate::vault) async fn run(self, shared: Arc<Shared>, answers: Answers) {
-        let ended = tokio::select! {
-            sent = self.send_all(&shared, &answers) => sent,
-            () = shared.shutdown.cancelled() => Err(Error::ShuttingDown),
-            () = answers.closed() => return,
-        };
-        if let Err(error) = ended {
-            // It waits behind what the client has not read yet: a stream that just ended would look complete.
-            // A client that is gone needs no answer.
-            let _ = answers.send(Err(error.into())).await;
+    pub(in crate::vault) async fn run(
+        self,
+        room: Arc<Room>,
+        answers: Answers<pb::ExportContactsResponse>,
+    ) -> Result<(), Ended> {
+        tokio::select! {
+            sent = self.send_all(&room, &answers) => Ok(sent?),
+            () = room.shutdown.cancelled() => Err(Error::ShuttingDown.into()),
+            () = answers.closed() => Err(Ended::Cancelled),
         }
     }
 
-    async fn send_all(&self, shared: &Shared, answers: &Answers) -> Result<(), Error> {
-        let mut connection = shared.connection().await?;
+    async fn send_all(
+        &self,
+        room: &Room,
+        answers: &Answers<pb::ExportContactsResponse>,
+    ) -> Result<(), Error> {
+        let mut connection = room.connection().await?;
         connection
             .build_transaction()
             .repeatable_read()
@@ -77,7 +77,7 @@ impl Export {
 /// Sends the next contacts; says how many, or nothing once the client is gone.
 async fn send_some(
     connection: &mut AsyncPgConnection,
-    answers: &Answers,
+    answers: &Answers<pb::ExportContactsResponse>,
 ) -> Result<Option<u32>, Error> {
     let mut rows = repository::fetch_export(connection, MESSAGE_CONTACTS).await?;
     let mut message = pb::ExportContactsResponse::default();
@@ -99,6 +99,9 @@ async fn send_some(
     Ok(Some(count))
 }
 
-async fn send(answers: &Answers, message: pb::ExportContactsResponse) -> Result<(), Gone> {
+async fn send(
+    answers: &Answers<pb::ExportContactsResponse>,
+    message: pb::ExportContactsResponse,
+) -> Result<(), Gone> {
     answers.send(Ok(message)).await.map_err(|_| Gone)
 }

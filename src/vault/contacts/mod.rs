@@ -11,22 +11,19 @@ pub(super) use export::Export;
 pub(super) use score::score;
 pub(super) use write::{delete, update};
 
-use super::{
-    repository::contacts::{self as repository, Contact, ContactKey, PageKey},
-    service::Shared,
-};
+use super::repository::contacts::{self as repository, Contact, ContactKey, PageKey, PointReads};
 use crate::{
     proto::vault::v1 as pb,
+    room::Room,
     rpc::{Error, PageRequest, check_items},
 };
 
 pub(super) async fn get(
-    shared: &Shared,
+    point_reads: &PointReads,
     request: pb::GetContactRequest,
 ) -> Result<pb::GetContactResponse, Error> {
     let key = convert::key(request.key.as_ref()).map_err(|error| Error::invalid("key", error))?;
-    let contact = shared
-        .point_reads
+    let contact = point_reads
         .get(key.clone())
         .await?
         .ok_or_else(|| convert::not_found(&key))?;
@@ -36,7 +33,7 @@ pub(super) async fn get(
 }
 
 pub(super) async fn batch_get(
-    shared: &Shared,
+    room: &Room,
     request: pb::BatchGetContactsRequest,
 ) -> Result<pb::BatchGetContactsResponse, Error> {
     check_items("keys", request.keys.len())?;
@@ -47,8 +44,8 @@ pub(super) async fn batch_get(
     let found = if named.is_empty() {
         Vec::new()
     } else {
-        let mut connection = shared.connection().await?;
-        let max_bytes = shared.limits.max_frame_bytes;
+        let mut connection = room.connection().await?;
+        let max_bytes = room.limits.max_frame_bytes;
         repository::find_contacts(&mut connection, &named, max_bytes).await?
     };
     Ok(in_order(request.keys, keys, found))
@@ -86,16 +83,16 @@ fn in_order(
 }
 
 pub(super) async fn list(
-    shared: &Shared,
+    room: &Room,
     mut request: pb::ListContactsRequest,
 ) -> Result<pb::ListContactsResponse, Error> {
     let paging = PageRequest::<PageKey>::of("ListContacts", &mut request, |request| {
         (&mut request.page_size, &mut request.page_token)
     })?
-    .within(shared.limits.max_page_bytes);
+    .within(room.limits.max_page_bytes);
     let order = convert::order(request.order_by)?;
     let filter = convert::filter(request.filter.unwrap_or_default())?;
-    let mut connection = shared.connection().await?;
+    let mut connection = room.connection().await?;
     let page = repository::list_contacts(&mut connection, &filter, order, &paging).await?;
     let next_page_token = match page.items.last().filter(|_| page.more) {
         Some(last) => paging.token(&PageKey::of(&last.contact, order)?)?,

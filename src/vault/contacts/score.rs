@@ -8,12 +8,12 @@ use pb::{batch_score_contacts_request as requests, batch_score_contacts_response
 use super::super::{
     convert::check_text,
     repository::contacts::{self as repository, NewScore, ScoreOutcome},
-    service::Shared,
 };
 use crate::{
     db::PooledConnection,
     domain::{Actor, Score},
     proto::vault::v1 as pb,
+    room::Room,
     rpc::{Answers, Error, check_items},
 };
 
@@ -21,13 +21,13 @@ use crate::{
 const MAX_REASON_BYTES: usize = 1_000;
 
 pub(in crate::vault) async fn score(
-    shared: &Shared,
+    room: &Room,
     request: pb::BatchScoreContactsRequest,
     actor: Actor,
 ) -> Result<pb::BatchScoreContactsResponse, Error> {
     let call = ScoreCall::parse(request)?;
-    let connection = shared.connection().await?;
-    shared.uncut(call.run(connection, actor)).await
+    let connection = room.connection().await?;
+    room.uncut(call.run(connection, actor)).await
 }
 
 /// One call of `BatchScoreContacts`, parsed.

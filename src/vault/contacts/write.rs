@@ -6,7 +6,6 @@ use super::{
     super::{
         convert::{check_text, storable},
         repository::contacts::{self as repository, Changes},
-        service::Shared,
     },
     convert::{self, EDITABLE, IMMUTABLE},
 };
@@ -16,6 +15,7 @@ use crate::{
         row::{RowLimits, validate_object},
     },
     proto::vault::v1 as pb,
+    room::Room,
     rpc::Error,
 };
 
@@ -25,7 +25,7 @@ const MAX_TAG_BYTES: usize = 100;
 const MAX_TAGS: usize = 1_000;
 
 pub(in crate::vault) async fn update(
-    shared: &Shared,
+    room: &Room,
     request: pb::UpdateContactRequest,
     actor: Actor,
 ) -> Result<pb::UpdateContactResponse, Error> {
@@ -50,8 +50,8 @@ pub(in crate::vault) async fn update(
             format!("{both:?} is in update_mask too, which pins it"),
         ));
     }
-    let changes = changes(&contact, &mask, &shared.limits.row())?;
-    let mut connection = shared.connection().await?;
+    let changes = changes(&contact, &mask, &room.limits.row())?;
+    let mut connection = room.connection().await?;
     let outcome = repository::update_contact(
         &mut connection,
         contact.contact_id,
@@ -67,13 +67,13 @@ pub(in crate::vault) async fn update(
 }
 
 pub(in crate::vault) async fn delete(
-    shared: &Shared,
+    room: &Room,
     request: pb::DeleteContactRequest,
     actor: Actor,
 ) -> Result<pb::DeleteContactResponse, Error> {
     let etag = etag("etag", &request.etag)?;
     let contact_id = request.contact_id;
-    let mut connection = shared.connection().await?;
+    let mut connection = room.connection().await?;
     let outcome = repository::delete_contact(&mut connection, contact_id, &etag, &actor).await?;
     Ok(pb::DeleteContactResponse {
         contact: Some(convert::written(contact_id, outcome)?),

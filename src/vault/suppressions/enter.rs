@@ -7,7 +7,6 @@ use super::{
     super::{
         convert::{self, CHANNELS, REASONS},
         repository::suppressions::{self as repository, Entered, NewEntries},
-        service::Shared,
     },
     MAX_EVIDENCE_BYTES,
 };
@@ -18,17 +17,18 @@ use crate::{
     proto::vault::v1::{
         self as pb, suppress_contacts_request::Entry, suppress_contacts_response as outcomes,
     },
+    room::Room,
     rpc::{Answers, Error, check_items},
 };
 
 pub(in crate::vault) async fn suppress(
-    shared: &Shared,
+    room: &Room,
     request: pb::SuppressContactsRequest,
     actor: Actor,
 ) -> Result<pb::SuppressContactsResponse, Error> {
-    let call = SuppressCall::parse(request, &shared.limits)?;
-    let connection = shared.connection().await?;
-    shared.uncut(call.run(connection, actor)).await
+    let call = SuppressCall::parse(request, &room.limits)?;
+    let connection = room.connection().await?;
+    room.uncut(call.run(connection, actor)).await
 }
 
 /// One call of `SuppressContacts`, parsed.

@@ -6,7 +6,6 @@ use super::{
     super::{
         convert::{self, CHANNELS},
         repository::suppressions as repository,
-        service::Shared,
     },
     MAX_EVIDENCE_BYTES, status, suppression,
 };
@@ -14,17 +13,18 @@ use crate::{
     db::PooledConnection,
     domain::{Actor, Email},
     proto::vault::v1 as pb,
+    room::Room,
     rpc::{Answers, Error},
 };
 
 pub(in crate::vault) async fn unsuppress(
-    shared: &Shared,
+    room: &Room,
     request: pb::UnsuppressContactRequest,
     actor: Actor,
 ) -> Result<pb::UnsuppressContactResponse, Error> {
     let call = LiftCall::parse(request)?;
-    let connection = shared.connection().await?;
-    shared.uncut(call.run(connection, actor)).await
+    let connection = room.connection().await?;
+    room.uncut(call.run(connection, actor)).await
 }
 
 /// One call of `UnsuppressContact`, parsed.

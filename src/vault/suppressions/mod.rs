@@ -9,11 +9,11 @@ pub(super) use lift::unsuppress;
 use super::{
     convert::{self, CHANNELS, REASONS, STATUSES},
     repository::suppressions::{self as repository, Standing, SuppressionFilter},
-    service::Shared,
 };
 use crate::{
     domain::Email,
     proto::vault::v1::{self as pb, check_contactability_response::Answer},
+    room::Room,
     rpc::{Error, PageRequest, check_items, to_timestamp},
 };
 
@@ -23,15 +23,15 @@ const MAX_EVIDENCE_BYTES: usize = 1_000;
 const MAX_ECHO_BYTES: usize = 320;
 
 pub(super) async fn list(
-    shared: &Shared,
+    room: &Room,
     mut request: pb::ListSuppressionsRequest,
 ) -> Result<pb::ListSuppressionsResponse, Error> {
     let paging = PageRequest::of("ListSuppressions", &mut request, |request| {
         (&mut request.page_size, &mut request.page_token)
     })?
-    .within(shared.limits.max_page_bytes);
+    .within(room.limits.max_page_bytes);
     let filter = filter(&request)?;
-    let mut connection = shared.connection().await?;
+    let mut connection = room.connection().await?;
     let page = repository::list(&mut connection, &filter, &paging).await?;
     let last = page.items.last().filter(|_| page.more);
     Ok(pb::ListSuppressionsResponse {
@@ -59,7 +59,7 @@ fn filter(request: &pb::ListSuppressionsRequest) -> Result<SuppressionFilter, Er
 }
 
 pub(super) async fn check(
-    shared: &Shared,
+    room: &Room,
     request: pb::CheckContactabilityRequest,
 ) -> Result<pb::CheckContactabilityResponse, Error> {
     check_items("emails", request.emails.len())?;
@@ -75,7 +75,7 @@ pub(super) async fn check(
     let standings = if valid.is_empty() {
         Vec::new()
     } else {
-        let mut connection = shared.connection().await?;
+        let mut connection = room.connection().await?;
         repository::check(&mut connection, &valid, channel).await?
     };
     let mut standings = standings.into_iter();

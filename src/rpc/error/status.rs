@@ -1,0 +1,230 @@
+//! What an error says on the wire: its code, its reason, the values that matter, and what would be right.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::Error;
+use crate::{db::error::chain, proto::r#type::v1::ErrorReason};
+
+/// The `domain` of every `ErrorInfo`.
+const DOMAIN: &str = "leadvault";
+/// The longest text of a status. A status travels as headers, percent-encoded and in base64, and clients take
+/// 16 KiB of those by default: past that they see a broken stream instead of the error.
+const MAX_TEXT_BYTES: usize = 1_000;
+/// How long a caller should wait before it tries again.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+impl Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::MalformedMessage(_)
+            | Self::InvalidField { .. }
+            | Self::LimitExceeded { .. }
+            | Self::InvalidPageToken(_)
+            | Self::StreamOrder(_) => Code::InvalidArgument,
+            Self::RequestIdReused => Code::AlreadyExists,
+            Self::NotFound { .. } | Self::IntelligenceStale { .. } => Code::NotFound,
+            Self::BatchMismatch { .. }
+            | Self::AmbiguousKey { .. }
+            | Self::BatchAbandoned(_)
+            | Self::BatchComplete(_)
+            | Self::LaneFinished { .. }
+            | Self::RowCountMismatch { .. }
+            | Self::StreamUnfinished { .. } => Code::FailedPrecondition,
+            Self::LaneFenced(_) | Self::EtagMismatch { .. } | Self::LeaseLost { .. } => {
+                Code::Aborted
+            }
+            Self::OffsetGap { .. } => Code::OutOfRange,
+            Self::StreamIdle(_) | Self::StatementTimeout(_) => Code::DeadlineExceeded,
+            Self::Transport(status) => status.code(),
+            Self::ShuttingDown | Self::DatabaseUnavailable(_) | Self::LockTimeout(_) => {
+                Code::Unavailable
+            }
+            Self::PoolExhausted => Code::ResourceExhausted,
+            Self::Internal(_) => Code::Internal,
+        }
+    }
+
+    fn reason(&self) -> ErrorReason {
+        match self {
+            Self::MalformedMessage(_) => ErrorReason::MalformedMessage,
+            Self::InvalidField { .. } => ErrorReason::InvalidField,
+            Self::LimitExceeded { .. } => ErrorReason::LimitExceeded,
+            Self::InvalidPageToken(_) => ErrorReason::InvalidPageToken,
+            Self::RequestIdReused => ErrorReason::RequestIdReused,
+            Self::NotFound { .. } => ErrorReason::NotFound,
+            Self::EtagMismatch { .. } => ErrorReason::EtagMismatch,
+            Self::IntelligenceStale { .. } => ErrorReason::IntelligenceStale,
+            Self::LeaseLost { .. } => ErrorReason::LeaseLost,
+            Self::AmbiguousKey { .. } => ErrorReason::AmbiguousKey,
+            Self::BatchMismatch { .. } => ErrorReason::BatchMismatch,
+            Self::BatchAbandoned(_) => ErrorReason::BatchAbandoned,
+            Self::BatchComplete(_) => ErrorReason::BatchComplete,
+            Self::LaneFinished { .. } => ErrorReason::LaneFinished,
+            Self::LaneFenced(_) => ErrorReason::LaneFenced,
+            Self::OffsetGap { .. } => ErrorReason::OffsetGap,
+            Self::RowCountMismatch { .. } => ErrorReason::RowCountMismatch,
+            Self::StreamOrder(_) => ErrorReason::StreamOrder,
+            Self::StreamUnfinished { .. } => ErrorReason::StreamUnfinished,
+            Self::StreamIdle(_) => ErrorReason::StreamIdle,
+            Self::Transport(_) => ErrorReason::Unspecified,
+            Self::ShuttingDown => ErrorReason::ShuttingDown,
+            Self::DatabaseUnavailable(_) => ErrorReason::DatabaseUnavailable,
+            Self::LockTimeout(_) => ErrorReason::LockTimeout,
+            Self::StatementTimeout(_) => ErrorReason::StatementTimeout,
+            Self::PoolExhausted => ErrorReason::PoolExhausted,
+            Self::Internal(_) => ErrorReason::Internal,
+        }
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::InvalidField { field, .. } => vec![("field", field.to_string())],
+            Self::LimitExceeded {
+                what,
+                limit,
+                actual,
+                setting,
+            } => {
+                let mut metadata = vec![
+                    ("what", (*what).to_owned()),
+                    ("limit", limit.to_string()),
+                    ("actual", actual.to_string()),
+                ];
+                metadata.extend(setting.map(|setting| ("setting", setting.to_owned())));
+                metadata
+            }
+            Self::NotFound { resource, key } => {
+                vec![("resource", (*resource).to_owned()), ("key", key.clone())]
+            }
+            Self::EtagMismatch {
+                resource,
+                key,
+                current,
+            } => vec![
+                ("resource", (*resource).to_owned()),
+                ("key", key.clone()),
+                ("current_etag", current.clone()),
+            ],
+            Self::IntelligenceStale {
+                person_id,
+                stale_at,
+            } => vec![
+                ("person_id", person_id.clone()),
+                ("stale_at", stale_at.clone()),
+            ],
+            Self::LeaseLost { person_id, state } => {
+                vec![("person_id", person_id.clone()), ("state", state.clone())]
+            }
+            Self::AmbiguousKey { resource, key, ids } => vec![
+                ("resource", (*resource).to_owned()),
+                ("key", key.clone()),
+                ("ids", ids.clone()),
+            ],
+            Self::BatchMismatch {
+                batch_id,
+                field,
+                stored,
+                given,
+            } => vec![
+                ("batch_id", batch_id.clone()),
+                ("field", field.clone()),
+                ("stored", stored.clone()),
+                ("given", given.clone()),
+            ],
+            Self::BatchAbandoned(batch_id) | Self::BatchComplete(batch_id) => {
+                vec![("batch_id", batch_id.clone())]
+            }
+            Self::LaneFinished { lane, row_count } => vec![
+                ("lane", lane.to_string()),
+                ("row_count", row_count.to_string()),
+            ],
+            Self::LaneFenced(lane) => vec![("lane", lane.to_string())],
+            Self::OffsetGap { expected, offset } => vec![
+                ("expected_offset", expected.to_string()),
+                ("offset", offset.to_string()),
+            ],
+            Self::RowCountMismatch { expected, given } => vec![
+                ("expected_row_count", expected.to_string()),
+                ("row_count", given.to_string()),
+            ],
+            Self::StreamUnfinished { lane, next_offset } => vec![
+                ("lane", lane.to_string()),
+                ("next_offset", next_offset.to_string()),
+            ],
+            Self::StreamIdle(idle) => vec![("idle_seconds", idle.as_secs_f64().to_string())],
+            Self::LockTimeout(_) | Self::StatementTimeout(_) => {
+                vec![("setting", "statement-timeout".to_owned())]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn details(&self) -> ErrorDetails {
+        let name = self
+            .reason()
+            .as_str_name()
+            .trim_start_matches("ERROR_REASON_");
+        let metadata = self
+            .metadata()
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), cut(value)))
+            .collect::<std::collections::HashMap<_, _>>();
+        let mut details = ErrorDetails::with_error_info(name, DOMAIN, metadata);
+        match self {
+            Self::InvalidField { field, description } => {
+                details.add_bad_request_violation(field.as_ref(), cut(description.clone()));
+            }
+            Self::InvalidPageToken(description) => {
+                details.add_bad_request_violation("page_token", *description);
+            }
+            Self::LimitExceeded { what, .. } => {
+                details.add_bad_request_violation(
+                    what.trim_start_matches("bytes of "),
+                    cut(self.to_string()),
+                );
+            }
+            Self::ShuttingDown
+            | Self::DatabaseUnavailable(_)
+            | Self::LockTimeout(_)
+            | Self::PoolExhausted => {
+                details.set_retry_info(Some(RETRY_DELAY));
+            }
+            _ => {}
+        }
+        details
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Transport(status) => return status.clone(),
+            Error::Internal(cause) => {
+                tracing::error!(cause = %chain(cause.as_ref()), "call failed")
+            }
+            Error::DatabaseUnavailable(cause) => {
+                tracing::warn!(cause = %chain(cause.as_ref()), "database unavailable");
+            }
+            Error::LockTimeout(cause) | Error::StatementTimeout(cause) => {
+                tracing::warn!(cause = %chain(cause.as_ref()), "database too slow");
+            }
+            _ => {}
+        }
+        Self::with_error_details(error.code(), cut(error.to_string()), error.details())
+    }
+}
+
+/// A text of a status: one that is longer than [`MAX_TEXT_BYTES`] ends in an ellipsis.
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
