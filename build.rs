@@ -4,13 +4,14 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 7] = [
     "leadvault/type/v1/error.proto",
     "leadvault/type/v1/golden.proto",
     "leadvault/intake/v1/intake.proto",
     "leadvault/vault/v1/vault.proto",
     "leadvault/company/v1/company.proto",
     "leadvault/people/v1/people.proto",
+    "leadvault/marketing/v1/marketing.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -10,6 +10,7 @@
 //! - `LEADVAULT_INTELLIGENCE_TTL_DAYS`, `LEADVAULT_SWEEP_PERIOD_SECONDS`, `LEADVAULT_ENRICHMENT_MAX_FAILURES`,
 //!   `LEADVAULT_ENRICHMENT_BACKOFF_SECONDS`, `LEADVAULT_ENRICHMENT_BACKOFF_CAP_SECONDS`,
 //!   `LEADVAULT_ENRICHMENT_LEASE_SECONDS`, `LEADVAULT_ENRICHMENT_MAX_LEASE_SECONDS`
+//! - `LEADVAULT_SOFT_BOUNCE_LIMIT`
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -75,6 +76,10 @@ pub struct ServiceSettings {
     /// How people are enriched.
     #[command(flatten)]
     pub enrichment: EnrichmentSettings,
+
+    /// With how many soft bounces in a row on one channel an address is suppressed there, as with a hard one.
+    #[arg(long, env = "LEADVAULT_SOFT_BOUNCE_LIMIT", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=1_000))]
+    pub soft_bounce_limit: i32,
 }
 
 /// How people are enriched, and how long what is known of them is served.

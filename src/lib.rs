@@ -5,7 +5,7 @@
 //! - [`cli`] — a file a subcommand: serve, migrate, load, demo
 //! - [`config`] — every setting, once
 //! - [`server`] — assembles services and layers: health, reflection, shutdown
-//! - rooms, one for each schema of the database: [`intake`], [`vault`], [`company`], [`people`]
+//! - rooms, one for each schema of the database: [`intake`], [`vault`], [`company`], [`people`], [`marketing`]
 //! - `golden` — what companies and people have in common: slots, promotion, history
 //! - `room` — what a room's service stands on
 //! - [`rpc`] — what the services share: the error model, paging
@@ -21,6 +21,7 @@ pub mod db;
 pub mod domain;
 mod golden;
 pub mod intake;
+pub mod marketing;
 pub mod people;
 pub mod proto;
 mod room;

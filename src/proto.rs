@@ -42,6 +42,12 @@ pub mod people {
     }
 }
 
+pub mod marketing {
+    pub mod v1 {
+        tonic::include_proto!("leadvault.marketing.v1");
+    }
+}
+
 /// What Google's common protos define; written out, since one message needs no generator.
 pub mod google {
     pub mod r#type {

@@ -43,6 +43,38 @@ pub enum Error {
     /// A `request_id` that was used with another request.
     #[error("request_id was used within 24 hours with a different request; choose a new one")]
     RequestIdReused,
+    /// A move that a campaign does not have.
+    #[error(
+        "campaign {campaign_id} is {state} and cannot {wanted}; it can {}",
+        either(moves)
+    )]
+    CampaignState {
+        /// The campaign.
+        campaign_id: String,
+        /// The state that it is in.
+        state: String,
+        /// The move that was asked for.
+        wanted: &'static str,
+        /// The moves that it has.
+        moves: &'static [&'static str],
+    },
+    /// A field that only a draft's may change.
+    #[error(
+        "campaign {campaign_id} is {state}; its {field} can be changed only while it is a draft"
+    )]
+    CampaignStarted {
+        /// The campaign.
+        campaign_id: String,
+        /// The state that it is in.
+        state: String,
+        /// The field.
+        field: &'static str,
+    },
+    /// An id that is another campaign's.
+    #[error(
+        "there is a campaign {0} with another name, type or target; choose a new id, or change it"
+    )]
+    CampaignExists(String),
     /// No such thing.
     #[error("there is no {resource} {key}")]
     NotFound {
@@ -202,4 +234,13 @@ impl Error {
 /// How an error names the setting that holds its limit.
 fn named(setting: Option<&str>) -> String {
     setting.map_or_else(String::new, |setting| format!(" (setting {setting})"))
+}
+
+/// Names of which one may be chosen.
+fn either(names: &[&str]) -> String {
+    if names.is_empty() {
+        "do nothing more".to_owned()
+    } else {
+        names.join(" or ")
+    }
 }

@@ -20,10 +20,12 @@ use crate::{
     config::ServiceSettings,
     db::Pool,
     intake::Intake,
+    marketing::Marketing,
     people::{People, Sweep},
     proto::{
         self, company::v1::company_service_server::CompanyServiceServer,
         intake::v1::intake_service_server::IntakeServiceServer,
+        marketing::v1::marketing_service_server::MarketingServiceServer,
         people::v1::people_service_server::PeopleServiceServer,
         vault::v1::vault_service_server::VaultServiceServer,
     },
@@ -175,6 +177,15 @@ fn router(
         tasks.clone(),
     );
     let people = PeopleServiceServer::new(people).max_decoding_message_size(max_message_bytes);
+    let marketing = Marketing::new(
+        pool.clone(),
+        settings.limits.clone(),
+        settings.soft_bounce_limit,
+        shutdown.clone(),
+        tasks.clone(),
+    );
+    let marketing =
+        MarketingServiceServer::new(marketing).max_decoding_message_size(max_message_bytes);
     let intake = Intake::new(
         pool,
         settings.limits,
@@ -193,7 +204,8 @@ fn router(
         .add_service(intake)
         .add_service(vault)
         .add_service(company)
-        .add_service(people))
+        .add_service(people)
+        .add_service(marketing))
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -210,6 +222,7 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
         <VaultServiceServer<Vault> as NamedService>::NAME,
         <CompanyServiceServer<Company> as NamedService>::NAME,
         <PeopleServiceServer<People> as NamedService>::NAME,
+        <MarketingServiceServer<Marketing> as NamedService>::NAME,
     ];
     for service in services {
         health.set_service_status(service, status).await;

@@ -26,6 +26,8 @@ const GUARDED: [&str; 17] = [
     "people.slot_heads",
     "people.staged_contacts",
     "ple.enrichment_queue",
+    "marketing.campaign_history",
+    "marketing.engagement_events",
 ];
 
 const OUR_TABLES: &str = "

@@ -25,6 +25,7 @@ mod ingest_rows;
 mod json_function;
 mod laws;
 mod looking;
+mod marketing;
 mod migrations;
 mod people;
 mod promotion;

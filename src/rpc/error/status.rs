@@ -24,10 +24,12 @@ impl Error {
             | Self::LimitExceeded { .. }
             | Self::InvalidPageToken(_)
             | Self::StreamOrder(_) => Code::InvalidArgument,
-            Self::RequestIdReused => Code::AlreadyExists,
+            Self::RequestIdReused | Self::CampaignExists(_) => Code::AlreadyExists,
             Self::NotFound { .. } | Self::IntelligenceStale { .. } => Code::NotFound,
             Self::BatchMismatch { .. }
             | Self::AmbiguousKey { .. }
+            | Self::CampaignState { .. }
+            | Self::CampaignStarted { .. }
             | Self::BatchAbandoned(_)
             | Self::BatchComplete(_)
             | Self::LaneFinished { .. }
@@ -59,6 +61,9 @@ impl Error {
             Self::IntelligenceStale { .. } => ErrorReason::IntelligenceStale,
             Self::LeaseLost { .. } => ErrorReason::LeaseLost,
             Self::AmbiguousKey { .. } => ErrorReason::AmbiguousKey,
+            Self::CampaignState { .. } => ErrorReason::CampaignState,
+            Self::CampaignStarted { .. } => ErrorReason::CampaignStarted,
+            Self::CampaignExists(_) => ErrorReason::CampaignExists,
             Self::BatchMismatch { .. } => ErrorReason::BatchMismatch,
             Self::BatchAbandoned(_) => ErrorReason::BatchAbandoned,
             Self::BatchComplete(_) => ErrorReason::BatchComplete,
@@ -123,6 +128,27 @@ impl Error {
                 ("key", key.clone()),
                 ("ids", ids.clone()),
             ],
+            Self::CampaignState {
+                campaign_id,
+                state,
+                wanted,
+                moves,
+            } => vec![
+                ("campaign_id", campaign_id.clone()),
+                ("state", state.clone()),
+                ("move", (*wanted).to_owned()),
+                ("moves", moves.join(",")),
+            ],
+            Self::CampaignStarted {
+                campaign_id,
+                state,
+                field,
+            } => vec![
+                ("campaign_id", campaign_id.clone()),
+                ("state", state.clone()),
+                ("field", (*field).to_owned()),
+            ],
+            Self::CampaignExists(campaign_id) => vec![("campaign_id", campaign_id.clone())],
             Self::BatchMismatch {
                 batch_id,
                 field,

@@ -11,6 +11,7 @@ use leadvault::{
         bulk_ingest_request::Open, bulk_ingest_response::Opened,
         intake_service_client::IntakeServiceClient,
     },
+    proto::marketing::v1::marketing_service_client::MarketingServiceClient,
     proto::vault::v1::vault_service_client::VaultServiceClient,
     server::Server,
 };
@@ -94,6 +95,11 @@ impl App {
     /// A client of the Company service, on a connection of its own.
     pub(crate) async fn company(&self) -> CompanyServiceClient<Channel> {
         CompanyServiceClient::new(self.channel().await)
+    }
+
+    /// A client of the Marketing service, on a connection of its own.
+    pub(crate) async fn marketing(&self) -> MarketingServiceClient<Channel> {
+        MarketingServiceClient::new(self.channel().await)
     }
 
     /// A bulk stream, on a connection of its own, that opened a lane.

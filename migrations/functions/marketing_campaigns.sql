@@ -1,0 +1,1 @@
+-- Campaigns: their history, their etag, the lock that orders what happens to them, and their moves.

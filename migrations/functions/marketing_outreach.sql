@@ -1,0 +1,1 @@
+-- Messages: the gate before each send, and the counters that follow them.

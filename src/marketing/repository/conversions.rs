@@ -1,0 +1,1 @@
+//! Conversions, and the touches before them.

@@ -1,0 +1,7 @@
+//! Every query of the room.
+
+pub(super) mod campaigns;
+pub(super) mod conversions;
+pub(super) mod engagements;
+pub(super) mod outreach;
+pub(super) mod reports;

@@ -1,0 +1,1 @@
+//! Messages: the gate, and their list.

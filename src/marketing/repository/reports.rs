@@ -1,0 +1,1 @@
+//! What campaigns came to, the funnel, and feedback reports.

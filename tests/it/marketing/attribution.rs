@@ -1,0 +1,1 @@
+//! Whose the conversions are, by every model.

@@ -1,0 +1,1 @@
+//! Campaigns: made, read, changed, moved from state to state.

@@ -1,0 +1,1 @@
+//! The gate before each send, and the list of what passed it.
