@@ -8,7 +8,7 @@ use leadvault::{
 use crate::harness::{App, Sql, fresh_database, refused, row};
 
 /// The guarded tables of the reference, the histories, and our ledgers.
-const GUARDED: [&str; 17] = [
+const GUARDED: [&str; 19] = [
     "intake.raw_loads",
     "intake.audit_log",
     "vault.contacts",
