@@ -3,6 +3,7 @@
 mod client;
 mod database;
 mod demo;
+mod demo_outreach;
 mod demo_rows;
 mod export;
 mod load;
@@ -60,6 +61,11 @@ enum Error {
     Export(#[from] export::Error),
     #[error("the demo's database cannot be emptied: {0}")]
     Demo(diesel::result::Error),
+    #[error("the demo cannot {doing}: {}", status.message())]
+    DemoCall {
+        doing: &'static str,
+        status: Box<tonic::Status>,
+    },
     #[error("the demo's funnel cannot be read: {0}")]
     DemoFunnel(diesel::result::Error),
     #[error("cannot listen to signals: {0}")]
