@@ -5,7 +5,8 @@
 -- its audit row here (law 9). None of them turns a status back (law 6).
 
 -- The fingerprint of a contact. Also its times, so that a value which changed and changed back is noticed;
--- they go in as numbers, since their text depends on the session's time zone.
+-- they go in as numbers, since their text depends on the session's time zone. Without that of the last activity:
+-- a message that is opened must not stop whoever is editing the contact.
 CREATE FUNCTION vault.f_etag(p_contact vault.contacts)
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -13,8 +14,7 @@ RETURN md5(jsonb_build_array(
     p_contact.contact_id, p_contact.email, p_contact.name, p_contact.phone, p_contact.company,
     p_contact.title, p_contact.source, p_contact.tags, p_contact.custom_fields, p_contact.load_id,
     extract(epoch FROM p_contact.created_at), extract(epoch FROM p_contact.updated_at),
-    extract(epoch FROM p_contact.last_activity_at), p_contact.score, p_contact.status,
-    p_contact.pinned_fields)::text);
+    p_contact.score, p_contact.status, p_contact.pinned_fields)::text);
 
 COMMENT ON FUNCTION vault.f_etag(vault.contacts) IS 'The fingerprint of a contact''s content';
 

@@ -8,17 +8,18 @@
 //! Guarantees: a caller gets what its key finds after it asked, never something older; a statement that
 //! fails, or whose leader goes away, fails nobody who was to be answered by it: each then asks alone.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+mod batches;
+mod queue;
+
+use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use diesel::QueryResult;
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tokio::sync::oneshot;
 
+use self::queue::{Lead, Queue, Turn};
 use super::{error::Error, point_reads::SharedConnection, pool::Pool};
+
+pub use self::batches::Batcher;
 
 /// The most callers that one statement answers: more would only make the first of them wait for the last.
 const MOST: usize = 32;
@@ -32,34 +33,8 @@ pub struct Coalescer<Key, Value> {
     pool: Pool,
     read: Box<Read<Key, Value>>,
     key_of: fn(&Value) -> &Key,
-    queue: Arc<Queue<Key, Value>>,
+    queue: Arc<Queue<Key, Option<Value>>>,
 }
-
-/// Who leads and who waits.
-struct Queue<Key, Value> {
-    most_leaders: usize,
-    state: Mutex<State<Key, Value>>,
-}
-
-struct State<Key, Value> {
-    leaders: usize,
-    waiting: VecDeque<Follower<Key, Value>>,
-}
-
-/// A caller who waits for its turn.
-struct Follower<Key, Value> {
-    key: Key,
-    turn: oneshot::Sender<Turn<Key, Value>>,
-}
-
-/// What a caller who waited gets; nothing where its leader failed.
-enum Turn<Key, Value> {
-    Answered(Option<Value>),
-    Leads(Lead<Key, Value>),
-}
-
-/// The right to send a statement. Whoever drops it, also unused, passes it on.
-struct Lead<Key, Value>(Option<Arc<Queue<Key, Value>>>);
 
 impl<Key, Value> Coalescer<Key, Value>
 where
@@ -75,18 +50,11 @@ where
     where
         Reading: Future<Output = QueryResult<Vec<Value>>> + Send + 'static,
     {
-        let queue = Queue {
-            most_leaders: pool.point_read_connections(),
-            state: Mutex::new(State {
-                leaders: 0,
-                waiting: VecDeque::new(),
-            }),
-        };
         Self {
             pool: pool.clone(),
             read: Box::new(move |connection, keys| read(connection, keys).boxed()),
             key_of,
-            queue: Arc::new(queue),
+            queue: Queue::new(pool.point_read_connections()),
         }
     }
 
@@ -95,14 +63,10 @@ where
     /// # Errors
     /// As [`Pool::point_read`].
     pub async fn get(&self, key: Key) -> Result<QueryResult<Option<Value>>, Error> {
-        let turn = match Queue::enter(&self.queue, &key) {
-            Ok(lead) => Ok(Turn::Leads(lead)),
-            Err(turn) => turn.await,
-        };
-        match turn {
-            Ok(Turn::Answered(value)) => Ok(Ok(value)),
-            Ok(Turn::Leads(lead)) => self.lead(key, lead).await,
-            Err(_failed) => self.alone(key).await,
+        match Queue::turn(&self.queue, &key).await {
+            Some(Turn::Answered(value)) => Ok(Ok(value)),
+            Some(Turn::Leads(lead)) => self.lead(key, lead).await,
+            None => self.alone(key).await,
         }
     }
 
@@ -110,15 +74,19 @@ where
     async fn lead(
         &self,
         key: Key,
-        lead: Lead<Key, Value>,
+        lead: Lead<Key, Option<Value>>,
     ) -> Result<QueryResult<Option<Value>>, Error> {
-        let followers = lead.followers();
+        let mut count = 1;
+        let followers = lead.followers(|_| {
+            count += 1;
+            count <= MOST
+        });
         if followers.is_empty() {
             return self.alone(key).await;
         }
         let mut keys: Vec<Key> = followers
             .iter()
-            .map(|follower| follower.key.clone())
+            .map(|follower| follower.ask.clone())
             .collect();
         keys.push(key.clone());
         let rows = self.rows(&keys).await;
@@ -131,8 +99,8 @@ where
             rows.iter().map(|row| ((self.key_of)(row), row)).collect();
         let row_of = |key: &Key| rows.get(key).copied().cloned();
         for follower in followers {
-            // A caller who went away does not hear.
-            let _ = follower.turn.send(Turn::Answered(row_of(&follower.key)));
+            let row = row_of(&follower.ask);
+            follower.answer(row);
         }
         Ok(Ok(row_of(&key)))
     }
@@ -146,70 +114,5 @@ where
         self.pool
             .point_read(|connection| (self.read)(connection, keys.to_vec()))
             .await
-    }
-}
-
-impl<Key: Clone, Value> Queue<Key, Value> {
-    /// The lead, or where to wait for one's turn.
-    fn enter(
-        queue: &Arc<Self>,
-        key: &Key,
-    ) -> Result<Lead<Key, Value>, oneshot::Receiver<Turn<Key, Value>>> {
-        let mut state = queue.state();
-        if state.leaders < queue.most_leaders {
-            state.leaders += 1;
-            return Ok(Lead(Some(Arc::clone(queue))));
-        }
-        let (turn, come) = oneshot::channel();
-        state.waiting.push_back(Follower {
-            key: key.clone(),
-            turn,
-        });
-        Err(come)
-    }
-}
-
-impl<Key, Value> Queue<Key, Value> {
-    fn state(&self) -> MutexGuard<'_, State<Key, Value>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next who waits; where nobody does there is one leader less.
-    fn next(&self) -> Option<Follower<Key, Value>> {
-        let mut state = self.state();
-        let next = state.waiting.pop_front();
-        if next.is_none() {
-            state.leaders -= 1;
-        }
-        next
-    }
-}
-
-impl<Key, Value> Lead<Key, Value> {
-    /// Those who are answered with the leader.
-    fn followers(&self) -> Vec<Follower<Key, Value>> {
-        let Some(queue) = &self.0 else {
-            return Vec::new();
-        };
-        let mut state = queue.state();
-        let count = state.waiting.len().min(MOST - 1);
-        state.waiting.drain(..count).collect()
-    }
-}
-
-impl<Key, Value> Drop for Lead<Key, Value> {
-    fn drop(&mut self) {
-        let Some(queue) = self.0.take() else {
-            return;
-        };
-        while let Some(follower) = queue.next() {
-            let lead = Lead(Some(Arc::clone(&queue)));
-            match follower.turn.send(Turn::Leads(lead)) {
-                Ok(()) => return,
-                // It went away: the lead is not its to pass on, or this would nest as deep as they are many.
-                Err(Turn::Leads(mut lead)) => lead.0 = None,
-                Err(Turn::Answered(_)) => {}
-            }
-        }
     }
 }

@@ -8,7 +8,7 @@
 //! | [`connect`] | one connection, acting as a role |
 //! | [`pool`] | many of them, handed out without a test query |
 //! | `point_reads` | a few of them, shared by all who read one row by its key |
-//! | `coalesce` | those who do so at the same time are answered by one statement |
+//! | `coalesce` | those who read one row, or write, at the same time share a statement |
 //! | [`migrate`] | versioned migrations and the function layer |
 //! | `json_text` | JSON text as a jsonb parameter, exactly as it was sent |
 //! | [`error`] | the one error of this floor, written for an operator at night |
@@ -31,7 +31,7 @@ pub mod pool;
 mod tls;
 pub mod url;
 
-pub use coalesce::Coalescer;
+pub use coalesce::{Batcher, Coalescer};
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::Error;
 pub(crate) use json_text::JsonText;

@@ -127,3 +127,20 @@ pub(super) fn check_text(text: &str, max_bytes: usize) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// What is wrong with one item of a batch, which is refused alone.
+#[derive(Debug)]
+pub(super) struct InvalidItem {
+    /// The field.
+    pub(super) field: &'static str,
+    /// What is wrong with it and what would be right.
+    pub(super) detail: String,
+}
+
+/// A field of an item, or where and why the item is refused.
+pub(super) fn item_field<T>(
+    field: &'static str,
+    value: Result<T, String>,
+) -> Result<T, InvalidItem> {
+    value.map_err(|detail| InvalidItem { field, detail })
+}

@@ -18,6 +18,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Marketing {
     room: Arc<Room>,
+    gate: Arc<outreach::Gate>,
     soft_bounce_limit: i32,
 }
 
@@ -30,8 +31,10 @@ impl Marketing {
         shutdown: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
+        let room = Room::new(pool, limits, shutdown, tasks);
         Self {
-            room: Room::new(pool, limits, shutdown, tasks),
+            gate: outreach::gate(&room),
+            room,
             soft_bounce_limit,
         }
     }
@@ -123,7 +126,7 @@ impl MarketingService for Marketing {
     ) -> Result<Response<pb::RecordOutreachResponse>, Status> {
         let actor = actor(&request);
         Ok(Response::new(
-            outreach::record(&self.room, request.into_inner(), actor).await?,
+            outreach::record(&self.room, &self.gate, request.into_inner(), actor).await?,
         ))
     }
 

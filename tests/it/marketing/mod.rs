@@ -3,9 +3,16 @@
 mod attribution;
 mod campaigns;
 mod campaigns_badly;
+mod campaigns_listing;
 mod conversions;
 mod engagements;
+mod engagements_any_order;
+mod engagements_badly;
 mod outreach;
+mod outreach_badly;
+mod outreach_consent;
+mod outreach_listing;
+mod outreach_races;
 mod reports;
 
 use leadvault::proto::marketing::v1::{
