@@ -1,13 +1,17 @@
 //! Marketing: campaigns, the gate before each send, what came of it, and what it came to.
 
 mod attribution;
+mod attribution_sums;
 mod campaigns;
 mod campaigns_badly;
 mod campaigns_listing;
 mod conversions;
+mod conversions_badly;
+mod conversions_listing;
 mod engagements;
 mod engagements_any_order;
 mod engagements_badly;
+mod journeys;
 mod outreach;
 mod outreach_badly;
 mod outreach_consent;
