@@ -3,5 +3,6 @@
 pub(super) mod campaigns;
 pub(super) mod conversions;
 pub(super) mod engagements;
+pub(super) mod feedback;
 pub(super) mod outreach;
 pub(super) mod reports;
