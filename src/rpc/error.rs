@@ -56,7 +56,7 @@ pub enum Error {
         /// The move that was asked for.
         wanted: &'static str,
         /// The moves that it has.
-        moves: &'static [&'static str],
+        moves: Vec<&'static str>,
     },
     /// A field that only a draft's may change.
     #[error(
@@ -71,9 +71,7 @@ pub enum Error {
         field: &'static str,
     },
     /// An id that is another campaign's.
-    #[error(
-        "there is a campaign {0} with another name, type or target; choose a new id, or change it"
-    )]
+    #[error("campaign {0} was made with another name, type or target; choose a new id")]
     CampaignExists(String),
     /// No such thing.
     #[error("there is no {resource} {key}")]
