@@ -19,6 +19,7 @@ use crate::proto::{
         Batch, GetBatchRequest, ListRejectedRowsRequest, RejectedRow,
         intake_service_client::IntakeServiceClient,
     },
+    marketing::v1::marketing_service_client::MarketingServiceClient,
     people::v1::people_service_client::PeopleServiceClient,
     vault::v1::vault_service_client::VaultServiceClient,
 };
@@ -157,6 +158,12 @@ impl Service {
     /// A client of the People service, on a connection of its own.
     pub(crate) fn people_client(&self) -> PeopleServiceClient<Channel> {
         PeopleServiceClient::new(self.endpoint.connect_lazy())
+            .max_decoding_message_size(MAX_RESPONSE_BYTES)
+    }
+
+    /// A client of the Marketing service, on a connection of its own.
+    pub(crate) fn marketing_client(&self) -> MarketingServiceClient<Channel> {
+        MarketingServiceClient::new(self.endpoint.connect_lazy())
             .max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
 

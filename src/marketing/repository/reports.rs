@@ -97,7 +97,8 @@ impl PerformanceOrder {
     /// What campaigns `c` are sorted by, the sign before what follows, and the direction.
     fn parts(self) -> (&'static str, &'static str, &'static str) {
         // The negative of the rate as the view has it, so that rate and id rise together; none is above all.
-        const RATE: &str = "-coalesce(round(100.0 * c.response_count / nullif(c.sent_count, 0), 2), -1)";
+        const RATE: &str =
+            "-coalesce(round(100.0 * c.response_count / nullif(c.sent_count, 0), 2), -1)";
         match self {
             Self::OldestFirst => ("c.created_at", ">", "ASC"),
             Self::NewestFirst => ("c.created_at", "<", "DESC"),

@@ -5,8 +5,10 @@ mod campaigns;
 mod campaigns_badly;
 mod conversions;
 mod engagements;
+mod feedback;
 mod outreach;
 mod reports;
+mod sources;
 
 use leadvault::proto::marketing::v1::{
     Campaign, CampaignType, CompleteCampaignRequest, CreateCampaignRequest, GetCampaignRequest,
