@@ -187,26 +187,14 @@ async fn a_campaign_came_to_what_one_counts_by_hand() {
         },
     )
     .await;
-    assert_eq!(by_rate.len(), 2);
     assert_eq!(names(&by_rate), ["Autumn", "Spring"]);
-    let mut same = reference.iter().collect::<Vec<_>>();
-    same.sort_by_key(|row| row.0.clone());
-    for ((name, sent, replied, rate), one) in same.into_iter().zip(&by_rate) {
-        assert_eq!(
-            (
-                name.as_str(),
-                i64::from(*sent),
-                i64::from(*replied),
-                rate.as_str()
-            ),
-            (
-                one.name.as_str(),
-                one.sent_count,
-                one.response_count,
-                text(one.response_rate.as_ref())
-            )
-        );
-    }
+    let by_rate = by_rate.into_iter().map(|one| {
+        let [sent, replied] =
+            [one.sent_count, one.response_count].map(|count| i32::try_from(count).unwrap());
+        let rate = text(one.response_rate.as_ref()).to_owned();
+        (one.name, sent, replied, rate)
+    });
+    assert_eq!(by_rate.collect::<Vec<_>>(), reference);
     app.stop().await;
 }
 
