@@ -166,11 +166,15 @@ async fn a_campaign_came_to_what_one_counts_by_hand() {
     }
     let reference = sql
         .rows(
-            "SELECT c.name, c.sent_count, c.response_count,
-                    ROUND(100.0 * c.response_count / NULLIF(c.sent_count, 0), 2)::text as response_rate
-             FROM marketing.campaigns c
-             WHERE c.status = 'active'
-             ORDER BY response_rate DESC",
+            "SELECT q.name, q.sent_count, q.response_count, q.response_rate::text
+             FROM (SELECT
+                     c.name,
+                     c.sent_count,
+                     c.response_count,
+                     ROUND(100.0 * c.response_count / NULLIF(c.sent_count, 0), 2) as response_rate
+                   FROM marketing.campaigns c
+                   WHERE c.status = 'active'
+                   ORDER BY response_rate DESC) AS q",
             &[],
         )
         .await;
