@@ -63,9 +63,9 @@ fn performance_query(
         status: status.map_err(|error| Error::invalid("status", error))?,
         kind: kind.map_err(|error| Error::invalid("type", error))?,
         order: match fields::known("order_by", request.order_by)? {
-            Order::Unspecified | Order::CreatedAsc => PerformanceOrder::OldestFirst,
-            Order::CreatedDesc => PerformanceOrder::NewestFirst,
-            Order::ResponseRateDesc => PerformanceOrder::HighestRateFirst,
+            Order::Unspecified | Order::CreatedAsc => PerformanceOrder::Oldest,
+            Order::CreatedDesc => PerformanceOrder::Newest,
+            Order::ResponseRateDesc => PerformanceOrder::HighestRate,
         },
     })
 }

@@ -87,10 +87,12 @@ pub(in crate::marketing) struct PerformanceQuery {
 /// The order of a list; campaigns that are equal in it come by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::marketing) enum PerformanceOrder {
-    OldestFirst,
-    NewestFirst,
-    /// Campaigns without a rate come last.
-    HighestRateFirst,
+    /// By creation, oldest first.
+    Oldest,
+    /// By creation, newest first.
+    Newest,
+    /// By response rate, highest first; campaigns without one come last.
+    HighestRate,
 }
 
 impl PerformanceOrder {
@@ -100,9 +102,9 @@ impl PerformanceOrder {
         const RATE: &str =
             "-coalesce(round(100.0 * c.response_count / nullif(c.sent_count, 0), 2), -1)";
         match self {
-            Self::OldestFirst => ("c.created_at", ">", "ASC"),
-            Self::NewestFirst => ("c.created_at", "<", "DESC"),
-            Self::HighestRateFirst => (RATE, ">", "ASC"),
+            Self::Oldest => ("c.created_at", ">", "ASC"),
+            Self::Newest => ("c.created_at", "<", "DESC"),
+            Self::HighestRate => (RATE, ">", "ASC"),
         }
     }
 }
@@ -173,7 +175,7 @@ pub(in crate::marketing) async fn performances(
     query: &PerformanceQuery,
     request: &PageRequest<PerformanceKey>,
 ) -> Result<Page<ListedPerformance>, Error> {
-    let by_rate = query.order == PerformanceOrder::HighestRateFirst;
+    let by_rate = query.order == PerformanceOrder::HighestRate;
     let (sort, after, direction) = query.order.parts();
     let statement = LIST
         .replace("{sort}", sort)
