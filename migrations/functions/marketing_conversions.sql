@@ -28,7 +28,7 @@ COMMENT ON COLUMN marketing.touches.kind IS 'What the touch is (sent, opened)';
 COMMENT ON COLUMN marketing.touches.touched_at IS 'When it was sent, or opened';
 
 -- Records conversions; one row each comes back, in order. Who repeats an id with the same values changes nothing
--- and gets what is stored; a touchpoint that is left out agrees with whatever is stored, since it was filled in
+-- and gets what is stored (nothing where nothing is); a touchpoint that is left out agrees with whatever is stored, since it was filled in
 -- then. Of one id that is given twice the first that can be stored is.
 --
 -- Reads what others committed while it waited for their ids, so that it needs READ COMMITTED.
@@ -120,7 +120,7 @@ BEGIN
                      AND coalesce(a.final_touchpoint = e.final, e.final IS NULL) THEN 'recorded'
                 ELSE 'id_conflict' END,
            coalesce(e.nth <> e.first_nth, true) OR e.id <> ALL (v_added),
-           e.id, a.person_id, a.campaign_id, a.conversion_type, a.converted_at, a.value, a.source_touchpoint,
+           a.id, a.person_id, a.campaign_id, a.conversion_type, a.converted_at, a.value, a.source_touchpoint,
            a.final_touchpoint
     FROM sent AS e
     LEFT JOIN marketing.attribution AS a ON a.id = e.id

@@ -4,6 +4,7 @@
 //! not check again. The rules are those that the database keeps too: nothing that passes here is refused
 //! there, at once or later.
 
+mod deal_value;
 mod decimal;
 mod email;
 mod free_mail;
@@ -15,6 +16,7 @@ pub mod row;
 mod score;
 mod web_domain;
 
+pub use deal_value::{DealValue, InvalidDealValue};
 pub use decimal::{Decimal, InvalidDecimal};
 pub use email::{Email, InvalidEmail};
 pub use linkedin::{InvalidLinkedInUrl, LinkedInKind, LinkedInUrl};

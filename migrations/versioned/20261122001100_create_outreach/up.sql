@@ -58,9 +58,9 @@ COMMENT ON COLUMN marketing.engagement_events.recorded_at IS 'When it was record
 ALTER TABLE marketing.campaigns
     ADD CONSTRAINT campaigns_name_check CHECK (octet_length(name) BETWEEN 1 AND 1000);
 
--- A NaN is above infinity.
+-- Cents of a value are counted in a bigint. A NaN is above everything.
 ALTER TABLE marketing.attribution
-    ADD CONSTRAINT attribution_value_check CHECK (value >= 0 AND value < 'Infinity'),
+    ADD CONSTRAINT attribution_value_check CHECK (value >= 0 AND value < 1e16),
     ADD CONSTRAINT attribution_source_touchpoint_check CHECK (octet_length(source_touchpoint) BETWEEN 1 AND 1000),
     ADD CONSTRAINT attribution_final_touchpoint_check CHECK (octet_length(final_touchpoint) BETWEEN 1 AND 1000);
 

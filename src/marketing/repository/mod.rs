@@ -2,6 +2,7 @@
 
 pub(super) mod campaigns;
 pub(super) mod conversions;
+pub(super) mod conversions_report;
 pub(super) mod engagements;
 pub(super) mod feedback;
 pub(super) mod outreach;
