@@ -1,6 +1,35 @@
 -- What the ledgers add up to, for people and dashboards.
 
--- The way from the rows that came in to golden records. Read from the ledgers, so that it shows what is, not
+-- What came of each message. One place says what a bounce is: a message that was replied to after it bounced has
+-- the status of the reply, and its bounce is among the events; one that was written by hand may have the status
+-- without an event, and counts from its sending. The events are looked at only where the status leaves it open.
+CREATE VIEW bit.message_outcomes
+WITH (security_invoker = true)
+AS
+SELECT o.id, o.person_id, o.campaign_id, o.channel, o.status, o.sent_at, o.opened_at, o.replied_at,
+       o.status = 'bounced' OR o.status = 'replied' AND EXISTS (
+           SELECT FROM marketing.engagement_events AS e WHERE e.outreach_id = o.id AND e.kind = 'bounced') AS bounced,
+       CASE WHEN o.status IN ('bounced', 'replied') THEN coalesce(
+           (SELECT min(e.occurred_at)
+            FROM marketing.engagement_events AS e
+            WHERE e.outreach_id = o.id AND e.kind = 'bounced'),
+           CASE o.status WHEN 'bounced' THEN o.sent_at END)
+       END AS bounced_at
+FROM marketing.outreach_history AS o;
+
+COMMENT ON VIEW bit.message_outcomes IS 'What came of each message';
+COMMENT ON COLUMN bit.message_outcomes.id IS 'The message';
+COMMENT ON COLUMN bit.message_outcomes.person_id IS 'To whom it went';
+COMMENT ON COLUMN bit.message_outcomes.campaign_id IS 'Its campaign, if it has one';
+COMMENT ON COLUMN bit.message_outcomes.channel IS 'Its channel (email, linkedin, phone)';
+COMMENT ON COLUMN bit.message_outcomes.status IS 'What became of it (sent, opened, bounced, replied)';
+COMMENT ON COLUMN bit.message_outcomes.sent_at IS 'When it was sent';
+COMMENT ON COLUMN bit.message_outcomes.opened_at IS 'When it was first opened, if it was';
+COMMENT ON COLUMN bit.message_outcomes.replied_at IS 'When it was first replied to, if it was';
+COMMENT ON COLUMN bit.message_outcomes.bounced IS 'Whether it bounced, also where a reply came later';
+COMMENT ON COLUMN bit.message_outcomes.bounced_at IS 'When it first bounced, if it did';
+
+-- The way from the rows that came in to golden records, and on to conversions. Read from the ledgers, so that it shows what is, not
 -- what some run said. Who reads it needs to be allowed to read these.
 CREATE VIEW bit.lead_funnel
 WITH (security_invoker = true)
@@ -22,9 +51,15 @@ WITH received AS (
            count(*) FILTER (WHERE validation_status = 'validated') AS validated,
            count(*) FILTER (WHERE validation_status = 'rejected') AS rejected
     FROM people.slot
+), messages AS (
+    SELECT count(*) AS sent,
+           count(opened_at) AS opened,
+           count(*) FILTER (WHERE bounced) AS bounced,
+           count(replied_at) AS replied
+    FROM bit.message_outcomes
 ), stages AS (
     SELECT s.place, s.stage, s.count
-    FROM received AS r, slots AS c, person_slots AS p,
+    FROM received AS r, slots AS c, person_slots AS p, messages AS m,
     LATERAL (VALUES
         (1, 'rows received', r.accepted + r.duplicate + r.rejected),
         (2, 'rows accepted', r.accepted),
@@ -39,12 +74,18 @@ WITH received AS (
         (11, 'person slots validated', p.validated),
         (12, 'person slots rejected', p.rejected),
         (13, 'people', (SELECT count(*) FROM people.master)),
-        (14, 'people linked to a company', (SELECT count(*) FROM people.master WHERE company_id IS NOT NULL))
+        (14, 'people linked to a company', (SELECT count(*) FROM people.master WHERE company_id IS NOT NULL)),
+        (15, 'messages sent', m.sent),
+        (16, 'messages opened', m.opened),
+        (17, 'messages bounced', m.bounced),
+        (18, 'messages replied to', m.replied),
+        (19, 'conversions', (SELECT count(*) FROM marketing.attribution)),
+        (20, 'people converted', (SELECT count(DISTINCT person_id) FROM marketing.attribution))
     ) AS s (place, stage, count)
 )
 SELECT stage, count FROM stages ORDER BY place;
 
 COMMENT ON VIEW bit.lead_funnel IS
-    'From rows to contacts, slots and golden records: how many of each there are, in that order';
+    'From rows to contacts, slots, golden records, messages and conversions: how many of each there are, in that order';
 COMMENT ON COLUMN bit.lead_funnel.stage IS 'What is counted';
 COMMENT ON COLUMN bit.lead_funnel.count IS 'How many there are';

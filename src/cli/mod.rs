@@ -11,8 +11,10 @@ mod logging;
 mod migrate;
 mod promote;
 mod report;
+mod report_command;
 mod retry;
 mod serve;
+mod spreadsheet;
 mod suppress;
 mod target;
 
@@ -41,6 +43,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Suppress(suppress::SuppressArgs),
     Export(export::ExportArgs),
+    Report(report_command::ReportArgs),
 }
 
 /// Why a command failed; its message is for the person who typed it.
@@ -59,6 +62,8 @@ enum Error {
     Suppress(#[from] suppress::Error),
     #[error(transparent)]
     Export(#[from] export::Error),
+    #[error(transparent)]
+    Report(#[from] report_command::Error),
     #[error("the demo's database cannot be emptied: {0}")]
     Demo(diesel::result::Error),
     #[error("the demo cannot {doing}: {}", status.message())]
@@ -110,6 +115,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Suppress(args) => Ok(Box::pin(suppress::run(args)).await?),
             Command::Export(args) => Box::pin(export::run(args)).await,
+            Command::Report(args) => Ok(Box::pin(report_command::run(args)).await?),
         }
     })
 }

@@ -22,11 +22,12 @@ pub(crate) fn json_line(value: &impl Serialize) -> String {
 }
 
 /// A table with numbers to the right.
-pub(crate) fn new_table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
+pub(crate) fn new_table<'a>(header: impl AsRef<[&'a str]>) -> Table {
+    let header = header.as_ref();
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(header);
-    for index in 1..COLUMNS {
+    table.set_header(header.iter().copied());
+    for index in 1..header.len() {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
         }

@@ -14,6 +14,7 @@ mod campaigns;
 mod conversions;
 mod convert;
 mod engagements;
+mod feedback;
 mod outreach;
 mod reports;
 mod repository;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 
-use super::{campaigns, conversions, engagements, outreach, reports};
+use super::{campaigns, conversions, engagements, feedback, outreach, reports};
 use crate::{
     config::Limits,
     db::Pool,
@@ -210,13 +210,21 @@ impl MarketingService for Marketing {
         ))
     }
 
+    async fn list_source_quality(
+        &self,
+        request: Request<pb::ListSourceQualityRequest>,
+    ) -> Result<Response<pb::ListSourceQualityResponse>, Status> {
+        Ok(Response::new(
+            reports::list_source_quality(&self.room, request.into_inner()).await?,
+        ))
+    }
+
     async fn create_feedback_report(
         &self,
         request: Request<pb::CreateFeedbackReportRequest>,
     ) -> Result<Response<pb::CreateFeedbackReportResponse>, Status> {
-        let actor = actor(&request);
         Ok(Response::new(
-            reports::create_feedback(&self.room, request.into_inner(), actor).await?,
+            feedback::create(&self.room, request.into_inner()).await?,
         ))
     }
 
@@ -225,7 +233,7 @@ impl MarketingService for Marketing {
         request: Request<pb::ListFeedbackReportsRequest>,
     ) -> Result<Response<pb::ListFeedbackReportsResponse>, Status> {
         Ok(Response::new(
-            reports::list_feedback(&self.room, request.into_inner()).await?,
+            feedback::list(&self.room, request.into_inner()).await?,
         ))
     }
 }

@@ -1,16 +1,16 @@
 //! Contacts as lines of a file.
 
-use std::{
-    borrow::Cow,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Format;
-use crate::proto::vault::v1::{Contact, ContactStatus};
+use crate::{
+    cli::spreadsheet,
+    proto::vault::v1::{Contact, ContactStatus},
+};
 
 /// A contact under the names of the reference's columns, in their order.
 #[derive(Serialize)]
@@ -146,7 +146,8 @@ fn write_record(
     raw: bool,
     contact: &Exported<'_>,
 ) -> Result<(), csv::Error> {
-    let text = |text: Option<&'_ str>| cell(text.unwrap_or_default(), raw).into_owned();
+    let text =
+        |text: Option<&'_ str>| spreadsheet::cell(text.unwrap_or_default(), raw).into_owned();
     let tags = serde_json::to_string(contact.tags).map_err(io::Error::from)?;
     writer.write_record([
         contact.contact_id.to_string(),
@@ -165,16 +166,6 @@ fn write_record(
         contact.score.get().to_owned(),
         contact.status.to_owned(),
     ])
-}
-
-/// A cell of text that no spreadsheet takes for a formula: anyone can write one into a form, and whoever
-/// opens the file would run it. The sign before it is what OWASP advises.
-fn cell(text: &str, raw: bool) -> Cow<'_, str> {
-    if !raw && text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        Cow::Owned(format!("'{text}"))
-    } else {
-        Cow::Borrowed(text)
-    }
 }
 
 /// The system's error, where it was one.

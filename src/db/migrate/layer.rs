@@ -53,7 +53,7 @@ macro_rules! function_file {
 }
 
 /// The files, in the order in which they run. A new file needs its line here.
-const FILES: [(&str, &str); 21] = [
+const FILES: [(&str, &str); 22] = [
     function_file!("intake.sql"),
     function_file!("intake_staging.sql"),
     function_file!("vault.sql"),
@@ -75,6 +75,7 @@ const FILES: [(&str, &str); 21] = [
     function_file!("marketing_engagements.sql"),
     function_file!("marketing_conversions.sql"),
     function_file!("bit.sql"),
+    function_file!("bit_reports.sql"),
 ];
 
 /// How long a rebuild waits for a table that others use. Short, because everybody who comes after it

@@ -4,5 +4,6 @@ pub(super) mod campaigns;
 pub(super) mod conversions;
 pub(super) mod conversions_report;
 pub(super) mod engagements;
+pub(super) mod feedback;
 pub(super) mod outreach;
 pub(super) mod reports;

@@ -3,6 +3,7 @@
 mod golden;
 mod load;
 mod promote;
+mod report;
 
 use std::net::TcpListener;
 
@@ -22,6 +23,7 @@ async fn help_teaches() {
         ("promote", "--from-vault"),
         ("suppress", "--allow-invalid"),
         ("export", "--updated-before"),
+        ("report", "campaigns --status active"),
     ] {
         assert!(help.contains(subcommand), "{help}");
         let help = run(&[subcommand, "--help"]).await.ok();

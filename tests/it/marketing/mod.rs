@@ -11,6 +11,7 @@ mod conversions_listing;
 mod engagements;
 mod engagements_any_order;
 mod engagements_badly;
+mod feedback;
 mod journeys;
 mod outreach;
 mod outreach_badly;
@@ -18,6 +19,7 @@ mod outreach_consent;
 mod outreach_listing;
 mod outreach_races;
 mod reports;
+mod sources;
 
 use leadvault::proto::marketing::v1::{
     Campaign, CampaignType, CompleteCampaignRequest, CreateCampaignRequest, GetCampaignRequest,

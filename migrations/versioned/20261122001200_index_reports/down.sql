@@ -1,0 +1,1 @@
+DROP INDEX marketing.idx_outreach_history_heard;
