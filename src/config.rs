@@ -3,7 +3,8 @@
 //! Reads:
 //! - `DATABASE_URL`, `LEADVAULT_MIGRATION_DATABASE_URL`, `LEADVAULT_DATA_DIR`
 //! - `LEADVAULT_LISTEN`, `LEADVAULT_LOG`, `LEADVAULT_LOG_JSON`, `LEADVAULT_POOL_SIZE`, `LEADVAULT_POOL_TIMEOUT_SECONDS`,
-//!   `LEADVAULT_STATEMENT_TIMEOUT_SECONDS`, `LEADVAULT_STREAM_IDLE_TIMEOUT_SECONDS`
+//!   `LEADVAULT_STATEMENT_TIMEOUT_SECONDS`, `LEADVAULT_STREAM_IDLE_TIMEOUT_SECONDS`, `LEADVAULT_WORKER_THREADS`,
+//!   `LEADVAULT_POINT_READ_CONNECTIONS`
 //! - `LEADVAULT_MAX_INGEST_ROWS`, `LEADVAULT_MAX_FRAME_ROWS`, `LEADVAULT_MAX_FRAME_BYTES`,
 //!   `LEADVAULT_MAX_ROW_BYTES`, `LEADVAULT_MAX_DEPTH`, `LEADVAULT_MAX_INDEXED_TEXT_BYTES`,
 //!   `LEADVAULT_MAX_PAGE_BYTES`
@@ -11,11 +12,14 @@
 //!   `LEADVAULT_ENRICHMENT_BACKOFF_SECONDS`, `LEADVAULT_ENRICHMENT_BACKOFF_CAP_SECONDS`,
 //!   `LEADVAULT_ENRICHMENT_LEASE_SECONDS`, `LEADVAULT_ENRICHMENT_MAX_LEASE_SECONDS`
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use crate::domain::{MAX_INDEXED_TEXT_BYTES, row::RowLimits};
+use crate::{
+    db::DatabaseUrl,
+    domain::{MAX_INDEXED_TEXT_BYTES, row::RowLimits},
+};
 
 /// Where the database is.
 #[derive(Args, Clone, Debug)]
@@ -39,6 +43,15 @@ pub struct DatabaseSettings {
     pub data_dir: Option<PathBuf>,
 }
 
+impl DatabaseSettings {
+    /// Whether the database shares this machine's processors with the service.
+    pub(crate) fn is_here(&self) -> bool {
+        // A URL that cannot be read is refused, with its reason, by whoever opens it.
+        let is_loopback = |url: &String| DatabaseUrl::parse(url).is_ok_and(|url| url.is_loopback());
+        self.database_url.as_ref().is_none_or(is_loopback)
+    }
+}
+
 /// How the service runs.
 #[derive(Args, Clone, Debug)]
 pub struct ServiceSettings {
@@ -46,6 +59,11 @@ pub struct ServiceSettings {
     /// on loopback.
     #[arg(long, env = "LEADVAULT_LISTEN", default_value = "127.0.0.1:50051")]
     pub listen: SocketAddr,
+
+    /// How many threads answer calls [default: one a processor; one for two where the database is on this
+    /// machine, since it needs the others].
+    #[arg(long, env = "LEADVAULT_WORKER_THREADS")]
+    pub worker_threads: Option<NonZeroUsize>,
 
     /// How many database connections are kept at the most.
     #[arg(long, env = "LEADVAULT_POOL_SIZE", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]

@@ -11,6 +11,7 @@ mod migrate;
 mod promote;
 mod report;
 mod retry;
+mod runtime;
 mod serve;
 mod suppress;
 mod target;
@@ -91,11 +92,7 @@ fn say(line: impl std::fmt::Display) {
 
 fn run(cli: Cli) -> Result<(), Error> {
     logging::start(&cli.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::Runtime)?;
-    runtime.block_on(async {
+    runtime::build(&cli.command)?.block_on(async {
         match cli.command {
             Command::Serve(args) => Box::pin(serve::run(args)).await,
             Command::Migrate(args) => Box::pin(migrate::run(args)).await,
