@@ -4,17 +4,18 @@
 -- one wins and the other is told (law 7); what changes nothing writes nothing (law 8); what changes writes
 -- its audit row here (law 9). None of them turns a status back (law 6).
 
--- The fingerprint of a contact. Also its times, so that a value which changed and changed back is noticed;
--- they go in as numbers, since their text depends on the session's time zone.
+-- The fingerprint of a contact. Also its times, so that a value which changed and changed back is noticed.
+-- Without that of the last activity: a message that is opened must not stop whoever is editing the contact. Every
+-- read of a contact pays for it, so that it hashes the values as they are: their text took as long as the rest of
+-- a look-up by key.
 CREATE FUNCTION vault.f_etag(p_contact vault.contacts)
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN md5(jsonb_build_array(
+RETURN to_hex(hash_record_extended(ROW(
     p_contact.contact_id, p_contact.email, p_contact.name, p_contact.phone, p_contact.company,
     p_contact.title, p_contact.source, p_contact.tags, p_contact.custom_fields, p_contact.load_id,
-    extract(epoch FROM p_contact.created_at), extract(epoch FROM p_contact.updated_at),
-    extract(epoch FROM p_contact.last_activity_at), p_contact.score, p_contact.status,
-    p_contact.pinned_fields)::text);
+    p_contact.created_at, p_contact.updated_at, p_contact.score, p_contact.status,
+    p_contact.pinned_fields), 0));
 
 COMMENT ON FUNCTION vault.f_etag(vault.contacts) IS 'The fingerprint of a contact''s content';
 
