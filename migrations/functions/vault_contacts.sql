@@ -15,7 +15,7 @@ RETURN lpad(to_hex(hash_record_extended(ROW(
     p_contact.contact_id, p_contact.email, p_contact.name, p_contact.phone, p_contact.company,
     p_contact.title, p_contact.source, p_contact.tags, p_contact.custom_fields, p_contact.load_id,
     p_contact.created_at, p_contact.updated_at, p_contact.score, p_contact.status,
-    p_contact.pinned_fields), 0));
+    p_contact.pinned_fields), 0)), 16, '0');
 
 COMMENT ON FUNCTION vault.f_etag(vault.contacts) IS 'The fingerprint of a contact''s content';
 
