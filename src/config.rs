@@ -9,8 +9,9 @@
 //!   `LEADVAULT_MAX_ROW_BYTES`, `LEADVAULT_MAX_DEPTH`, `LEADVAULT_MAX_INDEXED_TEXT_BYTES`,
 //!   `LEADVAULT_MAX_PAGE_BYTES`
 //! - `LEADVAULT_INTELLIGENCE_TTL_DAYS`, `LEADVAULT_SWEEP_PERIOD_SECONDS`, `LEADVAULT_ENRICHMENT_MAX_FAILURES`,
-//!   `LEADVAULT_ENRICHMENT_BACKOFF_SECONDS`, `LEADVAULT_ENRICHMENT_BACKOFF_CAP_SECONDS`,
-//!   `LEADVAULT_ENRICHMENT_LEASE_SECONDS`, `LEADVAULT_ENRICHMENT_MAX_LEASE_SECONDS`
+//!   `LEADVAULT_ENRICHMENT_MAX_OVERRUNS`, `LEADVAULT_ENRICHMENT_BACKOFF_SECONDS`,
+//!   `LEADVAULT_ENRICHMENT_BACKOFF_CAP_SECONDS`, `LEADVAULT_ENRICHMENT_LEASE_SECONDS`,
+//!   `LEADVAULT_ENRICHMENT_MAX_LEASE_SECONDS`
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -113,6 +114,11 @@ pub struct EnrichmentSettings {
     #[arg(long, env = "LEADVAULT_ENRICHMENT_MAX_FAILURES", default_value_t = 5, value_parser = clap::value_parser!(i32).range(1..=1_000))]
     pub enrichment_max_failures: i32,
 
+    /// With how many overrun leases an entry of the enrichment queue is dead: its workers must die of it. An
+    /// overrun is no failure, and workers may be slow: it takes many.
+    #[arg(long, env = "LEADVAULT_ENRICHMENT_MAX_OVERRUNS", default_value_t = 1_000, value_parser = clap::value_parser!(i32).range(1..))]
+    pub enrichment_max_overruns: i32,
+
     /// How long a person waits after the first failure, in seconds; twice as long after each further one.
     #[arg(long, env = "LEADVAULT_ENRICHMENT_BACKOFF_SECONDS", default_value = "60", value_parser = seconds_of_a_year)]
     pub enrichment_backoff: Duration,
@@ -153,7 +159,7 @@ pub struct Limits {
     #[arg(long, env = "LEADVAULT_MAX_INDEXED_TEXT_BYTES", default_value_t = 1_000, value_parser = indexed_text_bytes)]
     pub max_indexed_text_bytes: usize,
 
-    /// A page of a list ends once its items have this many bytes.
+    /// A page of a list ends once its items have this many bytes, and so does an answer with leases.
     #[arg(long, env = "LEADVAULT_MAX_PAGE_BYTES", default_value_t = 2 * 1024 * 1024)]
     pub max_page_bytes: i64,
 
