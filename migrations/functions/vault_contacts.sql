@@ -118,6 +118,15 @@ $$;
 COMMENT ON FUNCTION vault.f_is_deleted(bigint) IS
     'Whether a contact was deleted, also where its status says that it unsubscribed or bounces';
 
+-- Whether a contact of a status is deleted; the trail is read only where the status does not say so.
+CREATE FUNCTION vault.f_is_gone(p_contact_id bigint, p_status text)
+RETURNS boolean
+LANGUAGE sql STABLE
+RETURN CASE p_status WHEN 'active' THEN false WHEN 'inactive' THEN true
+                     ELSE vault.f_is_deleted(p_contact_id) END;
+
+COMMENT ON FUNCTION vault.f_is_gone(bigint, text) IS 'Whether a contact is deleted, by its status or on record';
+
 -- Sets a contact to inactive. Who unsubscribed or bounced keeps that status (law 6), and the deletion goes on
 -- record for whoever lifts the suppression: consent outlives deletion, and deletion outlives consent. What
 -- was deleted stays as it is, also against a stale etag: there is nothing to lose, and a caller who repeats
@@ -132,8 +141,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    IF contact.status = 'inactive'
-       OR (contact.status <> 'active' AND vault.f_is_deleted(p_contact_id)) THEN
+    IF vault.f_is_gone(p_contact_id, contact.status) THEN
         outcome := 'unchanged';
     ELSIF vault.f_etag(contact) IS DISTINCT FROM p_etag THEN
         outcome := 'etag_mismatch';
@@ -210,5 +218,6 @@ COMMENT ON FUNCTION vault.f_score_contacts(bigint[], numeric[], text[], text) IS
     'Sets the scores of contacts, with the reasons for the audit trail; one outcome each';
 
 GRANT EXECUTE ON FUNCTION
-    vault.f_etag, vault.f_update_contact, vault.f_delete_contact, vault.f_score_contacts
+    vault.f_etag, vault.f_is_deleted, vault.f_is_gone, vault.f_update_contact, vault.f_delete_contact,
+    vault.f_score_contacts
     TO leadvault_app;
