@@ -3,20 +3,25 @@
 //! Reads:
 //! - `DATABASE_URL`, `LEADVAULT_MIGRATION_DATABASE_URL`, `LEADVAULT_DATA_DIR`
 //! - `LEADVAULT_LISTEN`, `LEADVAULT_LOG`, `LEADVAULT_LOG_JSON`, `LEADVAULT_POOL_SIZE`, `LEADVAULT_POOL_TIMEOUT_SECONDS`,
-//!   `LEADVAULT_STATEMENT_TIMEOUT_SECONDS`, `LEADVAULT_STREAM_IDLE_TIMEOUT_SECONDS`
+//!   `LEADVAULT_STATEMENT_TIMEOUT_SECONDS`, `LEADVAULT_STREAM_IDLE_TIMEOUT_SECONDS`, `LEADVAULT_WORKER_THREADS`,
+//!   `LEADVAULT_POINT_READ_CONNECTIONS`
 //! - `LEADVAULT_MAX_INGEST_ROWS`, `LEADVAULT_MAX_FRAME_ROWS`, `LEADVAULT_MAX_FRAME_BYTES`,
 //!   `LEADVAULT_MAX_ROW_BYTES`, `LEADVAULT_MAX_DEPTH`, `LEADVAULT_MAX_INDEXED_TEXT_BYTES`,
 //!   `LEADVAULT_MAX_PAGE_BYTES`
 //! - `LEADVAULT_INTELLIGENCE_TTL_DAYS`, `LEADVAULT_SWEEP_PERIOD_SECONDS`, `LEADVAULT_ENRICHMENT_MAX_FAILURES`,
-//!   `LEADVAULT_ENRICHMENT_BACKOFF_SECONDS`, `LEADVAULT_ENRICHMENT_BACKOFF_CAP_SECONDS`,
-//!   `LEADVAULT_ENRICHMENT_LEASE_SECONDS`, `LEADVAULT_ENRICHMENT_MAX_LEASE_SECONDS`
+//!   `LEADVAULT_ENRICHMENT_MAX_OVERRUNS`, `LEADVAULT_ENRICHMENT_BACKOFF_SECONDS`,
+//!   `LEADVAULT_ENRICHMENT_BACKOFF_CAP_SECONDS`, `LEADVAULT_ENRICHMENT_LEASE_SECONDS`,
+//!   `LEADVAULT_ENRICHMENT_MAX_LEASE_SECONDS`
 //! - `LEADVAULT_SOFT_BOUNCE_LIMIT`
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use crate::domain::{MAX_INDEXED_TEXT_BYTES, row::RowLimits};
+use crate::{
+    db::DatabaseUrl,
+    domain::{MAX_INDEXED_TEXT_BYTES, row::RowLimits},
+};
 
 /// Where the database is.
 #[derive(Args, Clone, Debug)]
@@ -40,6 +45,15 @@ pub struct DatabaseSettings {
     pub data_dir: Option<PathBuf>,
 }
 
+impl DatabaseSettings {
+    /// Whether the database shares this machine's processors with the service.
+    pub(crate) fn is_here(&self) -> bool {
+        // A URL that cannot be read is refused, with its reason, by whoever opens it.
+        let is_loopback = |url: &String| DatabaseUrl::parse(url).is_ok_and(|url| url.is_loopback());
+        self.database_url.as_ref().is_none_or(is_loopback)
+    }
+}
+
 /// How the service runs.
 #[derive(Args, Clone, Debug)]
 pub struct ServiceSettings {
@@ -47,6 +61,11 @@ pub struct ServiceSettings {
     /// on loopback.
     #[arg(long, env = "LEADVAULT_LISTEN", default_value = "127.0.0.1:50051")]
     pub listen: SocketAddr,
+
+    /// How many threads answer calls [default: one a processor; one for two where the database is on this
+    /// machine, since it needs the others].
+    #[arg(long, env = "LEADVAULT_WORKER_THREADS")]
+    pub worker_threads: Option<NonZeroUsize>,
 
     /// How many database connections are kept at the most.
     #[arg(long, env = "LEADVAULT_POOL_SIZE", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
@@ -100,6 +119,11 @@ pub struct EnrichmentSettings {
     #[arg(long, env = "LEADVAULT_ENRICHMENT_MAX_FAILURES", default_value_t = 5, value_parser = clap::value_parser!(i32).range(1..=1_000))]
     pub enrichment_max_failures: i32,
 
+    /// With how many overrun leases an entry of the enrichment queue is dead: its workers must die of it. An
+    /// overrun is no failure, and workers may be slow: it takes many.
+    #[arg(long, env = "LEADVAULT_ENRICHMENT_MAX_OVERRUNS", default_value_t = 1_000, value_parser = clap::value_parser!(i32).range(1..))]
+    pub enrichment_max_overruns: i32,
+
     /// How long a person waits after the first failure, in seconds; twice as long after each further one.
     #[arg(long, env = "LEADVAULT_ENRICHMENT_BACKOFF_SECONDS", default_value = "60", value_parser = seconds_of_a_year)]
     pub enrichment_backoff: Duration,
@@ -140,7 +164,7 @@ pub struct Limits {
     #[arg(long, env = "LEADVAULT_MAX_INDEXED_TEXT_BYTES", default_value_t = 1_000, value_parser = indexed_text_bytes)]
     pub max_indexed_text_bytes: usize,
 
-    /// A page of a list ends once its items have this many bytes.
+    /// A page of a list ends once its items have this many bytes, and so does an answer with leases.
     #[arg(long, env = "LEADVAULT_MAX_PAGE_BYTES", default_value_t = 2 * 1024 * 1024)]
     pub max_page_bytes: i64,
 

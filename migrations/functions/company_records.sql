@@ -16,22 +16,21 @@ $$;
 COMMENT ON FUNCTION company.f_merged(anyelement, anyelement, boolean, boolean) IS
     'The value of a field after a merge';
 
--- Slots as promotion read them, with their place among those of their domain.
+-- Slots as promotion read them.
 CREATE FUNCTION company.f_read_slots(p_slots jsonb)
 RETURNS TABLE (
     id uuid, slot_number bigint, domain text, name text, industry text, employee_count integer, revenue numeric,
-    location text, linkedin_url text, website text, notes jsonb, nth bigint)
+    location text, linkedin_url text, website text, notes jsonb, older boolean)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT s.*, row_number() OVER (PARTITION BY s.domain ORDER BY s.slot_number)
+    SELECT *
     FROM jsonb_to_recordset(p_slots) AS s (
         id uuid, slot_number bigint, domain text, name text, industry text, employee_count integer,
-        revenue numeric, location text, linkedin_url text, website text, notes jsonb)
+        revenue numeric, location text, linkedin_url text, website text, notes jsonb, older boolean)
 $$;
 
-COMMENT ON FUNCTION company.f_read_slots(jsonb) IS
-    'Slots as promotion read them, with their place among those of their domain';
+COMMENT ON FUNCTION company.f_read_slots(jsonb) IS 'Slots as promotion read them';
 
 -- Makes the companies of slots whose domains have none; returns their ids and domains. Of several slots of one
 -- domain the first makes it.
@@ -45,13 +44,15 @@ SET enable_mergejoin = off
 SET jit = off
 AS $$
 DECLARE
-    v_new text[];
+    v_new uuid[];
 BEGIN
     company_ids := '{}';
     domains := '{}';
     v_new := ARRAY(
-        SELECT s.domain FROM company.f_read_slots(p_slots) AS s
-        WHERE s.nth = 1 AND (SELECT c.id FROM company.master AS c WHERE c.domain = s.domain) IS NULL);
+        SELECT s.id
+        FROM (SELECT DISTINCT ON (r.domain) r.id, r.domain FROM company.f_read_slots(p_slots) AS r
+              ORDER BY r.domain, r.slot_number) AS s
+        WHERE (SELECT c.id FROM company.master AS c WHERE c.domain = s.domain) IS NULL);
     -- Nothing to make: not even a look at the lock, which promotions of people hold.
     IF cardinality(v_new) = 0 THEN
         RETURN;
@@ -63,8 +64,8 @@ BEGIN
         SELECT s.domain, s.name, s.industry, s.employee_count, s.revenue, s.location, s.linkedin_url, s.website,
                t.now, t.now
         FROM company.f_read_slots(p_slots) AS s
-        CROSS JOIN LATERAL (SELECT clock_timestamp() AS now WHERE s.nth = 1) AS t
-        WHERE s.domain = ANY (v_new)
+        CROSS JOIN LATERAL (SELECT clock_timestamp() AS now WHERE s.id IS NOT NULL) AS t
+        WHERE s.id = ANY (v_new)
         ORDER BY s.domain
         ON CONFLICT (domain) DO NOTHING
         RETURNING id, domain
@@ -77,10 +78,52 @@ $$;
 
 COMMENT ON FUNCTION company.f_make_companies(jsonb) IS 'Makes the companies of slots whose domains have none';
 
+-- The last slot after one that was promoted into its domain.
+CREATE FUNCTION company.f_newest_promoted(p_domain text, p_after bigint)
+RETURNS bigint
+LANGUAGE sql STABLE
+RETURN (SELECT s.slot_number
+        FROM company.slot AS s
+        WHERE s.domain = p_domain AND s.slot_number > p_after AND s.validation_status = 'validated'
+        ORDER BY s.domain DESC, s.slot_number DESC
+        LIMIT 1);
+
+COMMENT ON FUNCTION company.f_newest_promoted(text, bigint) IS
+    'The last slot after one that was promoted into its domain';
+
+-- Splits slots into rounds of one slot a domain, in the order of staging, without those that made a company. Says
+-- of each whether it is older: whether a later slot of its domain was promoted before. The caller holds the
+-- companies, so that whoever promoted that one has committed; it is looked for once a domain, not once a slot.
+CREATE FUNCTION company.f_split_slots(p_slots jsonb, p_made text[])
+RETURNS jsonb[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH ranked AS (
+        SELECT v.slot, v.slot ->> 'domain' AS domain, (v.slot ->> 'slot_number')::bigint AS slot_number,
+               row_number() OVER (PARTITION BY v.slot ->> 'domain'
+                                  ORDER BY (v.slot ->> 'slot_number')::bigint) AS nth
+        FROM jsonb_array_elements(p_slots) AS v (slot)
+    ), compared AS (
+        SELECT r.*, max(CASE WHEN r.nth = 1 THEN company.f_newest_promoted(r.domain, r.slot_number) END)
+                        OVER (PARTITION BY r.domain) AS newest
+        FROM ranked AS r
+    ), rounds AS (
+        SELECT c.nth,
+               jsonb_agg(c.slot || jsonb_build_object('older', coalesce(c.slot_number < c.newest, false))) AS slots
+        FROM compared AS c
+        WHERE c.nth > 1 OR c.domain NOT IN (SELECT unnest(p_made))
+        GROUP BY c.nth
+    )
+    SELECT coalesce(array_agg(r.slots ORDER BY r.nth), '{}') FROM rounds AS r
+$$;
+
+COMMENT ON FUNCTION company.f_split_slots(jsonb, text[]) IS
+    'Splits slots into rounds of one slot a domain, and says which are older than what was promoted';
+
 -- Merges slots into the companies of their domains, field by field; one slot a domain: the caller sees to that,
--- and holds the companies. Returns how many changed. A slot is older when a later one of its domain was
--- promoted before it; then it only fills what is empty.
-CREATE FUNCTION company.f_merge_companies(p_slots jsonb, p_nth bigint, p_made text[])
+-- and holds the companies. Returns how many changed. A slot that is older only fills what is empty.
+CREATE FUNCTION company.f_merge_companies(p_slots jsonb)
 RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -93,15 +136,11 @@ DECLARE
     v_updated bigint;
 BEGIN
     WITH incoming AS (
-        SELECT c.id, c AS old, s.*, c.pinned_fields AS pinned,
-               EXISTS (SELECT FROM company.slot AS later
-                       WHERE later.domain = s.domain AND later.slot_number > s.slot_number
-                         AND later.validation_status = 'validated') AS older
+        SELECT c.id, c AS old, s.*, c.pinned_fields AS pinned
         FROM company.f_read_slots(p_slots) AS s (
             slot_id, slot_number, domain, name, industry, employee_count, revenue, location, linkedin_url, website,
-            notes, nth)
+            notes, older)
         JOIN company.master AS c ON c.domain = s.domain
-        WHERE s.nth = p_nth AND (p_nth > 1 OR s.domain <> ALL (p_made))
         -- Keeps the planner from computing a value once for each of its uses, here and below.
         OFFSET 0
     ), merged AS (
@@ -131,7 +170,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION company.f_merge_companies(jsonb, bigint, text[]) IS
+COMMENT ON FUNCTION company.f_merge_companies(jsonb) IS
     'Merges slots into the companies of their domains; returns how many changed';
 
 -- Promotes slots that this transaction took: those of p_slots as they were read, and rejects those of
@@ -150,6 +189,7 @@ AS $$
 DECLARE
     v_tally record;
     v_made  record;
+    v_round jsonb;
 BEGIN
     PERFORM set_config('leadvault.actor', p_actor, true);
     UPDATE company.slot AS s
@@ -158,8 +198,7 @@ BEGIN
     WHERE s.id = r.id;
     GET DIAGNOSTICS rejected = ROW_COUNT;
 
-    SELECT count(*) AS slots, coalesce(max(s.nth), 0) AS rounds,
-           count(*) FILTER (WHERE s.notes <> '[]') AS noted, array_agg(s.domain) AS domains
+    SELECT count(*) AS slots, count(*) FILTER (WHERE s.notes <> '[]') AS noted, array_agg(s.domain) AS domains
     INTO STRICT v_tally
     FROM company.f_read_slots(p_slots) AS s;
     noted := v_tally.noted;
@@ -175,8 +214,8 @@ BEGIN
         WHERE c.domain = ANY (v_tally.domains)
         ORDER BY c.id
         FOR NO KEY UPDATE;
-        FOR v_nth IN 1 .. v_tally.rounds LOOP
-            updated := updated + company.f_merge_companies(p_slots, v_nth, v_made.domains);
+        FOREACH v_round IN ARRAY company.f_split_slots(p_slots, v_made.domains) LOOP
+            updated := updated + company.f_merge_companies(v_round);
         END LOOP;
     END IF;
     unchanged := v_tally.slots - promoted - updated;

@@ -5,27 +5,28 @@
 -- are added, or each a contact.
 --
 -- Callers who stage the same domain queue up at its head. Of several rows of one domain in one call each is
--- compared with the one before it, as if each came in a call of its own: the first of a run of equal rows goes
--- into a round, and one statement stages a round.
+-- compared with the one before it, as if each came in a call of its own: each run of equal rows is of the next
+-- rank, so that only those of rank 1 can be known already.
 CREATE FUNCTION company.f_stage_rows(
     p_positions integer[], p_domains text[], p_sources text[], p_rows jsonb[], p_batch_id text,
     p_first_offset bigint, p_contact_ids bigint[], p_actor text)
 RETURNS TABLE (row_position integer, staged boolean, slot_id uuid)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
--- A round's rows fit in memory by far, and the planner must not take their unknown number for a few.
-SET enable_nestloop = off
+-- Heads are probed by their key, whatever statistics say: a join of another kind would read all of them.
+SET enable_nestloop = on
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET work_mem = '64MB'
 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_now  timestamptz;
-    v_all  record;
-    v_made uuid[];
+    v_all record;
 BEGIN
     WITH hashed AS (
-        SELECT position, domain, source, raw_data, contact_id,
+        SELECT position, domain, source, raw_data, contact_id, gen_random_uuid() AS id,
                sha256(convert_to(raw_data::text, 'UTF8')) AS content_hash
         FROM unnest(p_positions, p_domains, p_sources, p_rows, p_contact_ids)
             AS r (position, domain, source, raw_data, contact_id)
@@ -33,58 +34,68 @@ BEGIN
         SELECT *, content_hash IS DISTINCT FROM lag(content_hash) OVER in_order AS differs
         FROM hashed
         WINDOW in_order AS (PARTITION BY domain, source ORDER BY position)
-    ), placed AS (
-        SELECT *, count(*) FILTER (WHERE differs) OVER in_order AS nth
+    ), ranked AS (
+        SELECT *, count(*) FILTER (WHERE differs) OVER in_order AS rank
         FROM compared
         WINDOW in_order AS (PARTITION BY domain, source ORDER BY position)
+    ), named AS (
+        SELECT *, first_value(id) OVER (PARTITION BY domain, source, rank ORDER BY position) AS run_id FROM ranked
     )
     SELECT array_agg(position ORDER BY position) AS positions, array_agg(domain ORDER BY position) AS domains,
            array_agg(source ORDER BY position) AS sources, array_agg(raw_data ORDER BY position) AS rows,
            array_agg(contact_id ORDER BY position) AS contact_ids,
            array_agg(content_hash ORDER BY position) AS hashes, array_agg(differs ORDER BY position) AS differs,
-           array_agg(nth ORDER BY position) AS nths, coalesce(max(nth), 0) AS rounds
+           array_agg(rank ORDER BY position) AS ranks, array_agg(run_id ORDER BY position) AS run_ids,
+           max(rank) AS versions
     INTO STRICT v_all
-    FROM placed;
+    FROM named;
 
-    FOR v_round IN 1 .. v_all.rounds LOOP
-        WITH incoming AS MATERIALIZED (
-            SELECT * FROM unnest(v_all.positions, v_all.domains, v_all.sources, v_all.rows, v_all.contact_ids,
-                                 v_all.hashes, v_all.differs, v_all.nths)
-                AS r (position, domain, source, raw_data, contact_id, content_hash, differs, nth)
-            WHERE differs AND nth = v_round
-        ), head AS (
-            -- Sorted, so that two calls that share domains queue up instead of deadlocking. What is as it was is
-            -- locked, and not returned.
-            INSERT INTO company.slot_heads AS held (domain, source, slot_id, content_hash)
-            SELECT domain, source, gen_random_uuid(), content_hash FROM incoming ORDER BY domain, source
-            ON CONFLICT (domain, source) DO UPDATE
-            SET slot_id = excluded.slot_id, content_hash = excluded.content_hash
-            WHERE held.content_hash <> excluded.content_hash
-            RETURNING held.domain, held.source, held.slot_id
-        ), made AS (
-            INSERT INTO company.slot
-                (id, domain, raw_data, source, batch_id, row_offset, contact_id, staged_by, created_at)
-            SELECT h.slot_id, i.domain, i.raw_data, i.source, p_batch_id, p_first_offset + i.position, i.contact_id,
-                   p_actor, clock_timestamp()
-            FROM head AS h
-            JOIN incoming AS i ON i.domain = h.domain AND i.source = h.source
-            -- The order of staging.
-            ORDER BY i.position
-            RETURNING id
-        )
-        SELECT array_agg(id) INTO v_made FROM made;
+    WITH incoming AS MATERIALIZED (
+        SELECT * FROM unnest(v_all.positions, v_all.domains, v_all.sources, v_all.rows, v_all.contact_ids,
+                             v_all.hashes, v_all.differs, v_all.ranks, v_all.run_ids)
+            AS r (position, domain, source, raw_data, contact_id, content_hash, differs, rank, id)
+        WHERE differs
+    ), head AS (
+        -- Sorted, so that two calls that share domains queue up instead of deadlocking. What is as it was is
+        -- locked, and not returned.
+        INSERT INTO company.slot_heads AS held (domain, source, slot_id, content_hash)
+        SELECT domain, source, id, content_hash FROM incoming WHERE rank = 1 ORDER BY domain, source
+        ON CONFLICT (domain, source) DO UPDATE
+        SET slot_id = excluded.slot_id, content_hash = excluded.content_hash
+        WHERE held.content_hash <> excluded.content_hash
+        RETURNING held.slot_id
+    )
+    INSERT INTO company.slot (id, domain, raw_data, source, batch_id, row_offset, contact_id, staged_by, created_at)
+    SELECT i.id, i.domain, i.raw_data, i.source, p_batch_id, p_first_offset + i.position, i.contact_id, p_actor,
+           clock_timestamp()
+    FROM incoming AS i
+    WHERE i.rank > 1 OR i.id IN (SELECT h.slot_id FROM head AS h)
+    -- The order of staging.
+    ORDER BY i.position;
 
-        RETURN QUERY
-        SELECT held.position, held.differs AND coalesce(held.slot_id = ANY (v_made), false), held.slot_id
-        FROM (SELECT r.position, r.differs,
-                     -- Not a join, which would read all heads.
-                     (SELECT h.slot_id FROM company.slot_heads AS h
-                      WHERE h.domain = r.domain AND h.source = r.source) AS slot_id
-              FROM unnest(v_all.positions, v_all.domains, v_all.sources, v_all.differs, v_all.nths)
-                  AS r (position, domain, source, differs, nth)
-              WHERE r.nth = v_round
-              OFFSET 0) AS held;
-    END LOOP;
+    RETURN QUERY
+    SELECT held.position, held.differs AND held.slot_id = held.run_id, held.slot_id
+    FROM (SELECT r.position, r.differs, r.run_id,
+                 CASE WHEN r.rank > 1 THEN r.run_id
+                      ELSE (SELECT h.slot_id FROM company.slot_heads AS h
+                            WHERE h.domain = r.domain AND h.source = r.source) END AS slot_id
+          FROM unnest(v_all.positions, v_all.domains, v_all.sources, v_all.differs, v_all.ranks, v_all.run_ids)
+              AS r (position, domain, source, differs, rank, run_id)
+          OFFSET 0) AS held;
+
+    -- Of several versions of one domain the last is the newest.
+    IF v_all.versions > 1 THEN
+        UPDATE company.slot_heads AS head
+        SET slot_id = newest.id, content_hash = newest.content_hash
+        FROM (
+            SELECT DISTINCT ON (r.domain, r.source) r.*
+            FROM unnest(v_all.domains, v_all.sources, v_all.hashes, v_all.ranks, v_all.run_ids)
+                AS r (domain, source, content_hash, rank, id)
+            WHERE r.rank > 1
+            ORDER BY r.domain, r.source, r.rank DESC
+        ) AS newest
+        WHERE head.domain = newest.domain AND head.source = newest.source;
+    END IF;
 END
 $$;
 
@@ -169,8 +180,8 @@ COMMENT ON FUNCTION company.f_stage_slots(text, text, bigint, integer[], text[],
                                           text[], bytea[], text) IS
     'Stages the rows of one call: slots, rejected rows, fates and the next offset, all or nothing';
 
--- Stages contacts that are as they were read, and that were not staged in that version: the body of
--- StageCompaniesFromVault. A contact without a domain makes no slot. Ids rise.
+-- Stages contacts that are as they were read, that were not staged in that version, and that are not deleted: the
+-- body of StageCompaniesFromVault. A contact without a domain makes no slot. Ids rise.
 CREATE FUNCTION company.f_stage_contacts(
     p_contact_ids bigint[], p_versions timestamptz[], p_domains text[], p_rows jsonb[], p_sources text[],
     p_actor text,
@@ -211,7 +222,7 @@ BEGIN
         JOIN company.staged_contacts AS held ON held.contact_id = r.contact_id
         -- One that changed since it was read is left to whoever reads it next.
         JOIN vault.contacts AS c ON c.contact_id = r.contact_id AND c.updated_at = r.version
-        WHERE held.contact_updated_at <> r.version
+        WHERE held.contact_updated_at <> r.version AND NOT vault.f_is_gone(c.contact_id, c.status)
         ORDER BY r.contact_id) AS d;
 
     SELECT count(*) FILTER (WHERE s.staged) AS staged, count(*) FILTER (WHERE NOT s.staged) AS unchanged
@@ -235,57 +246,63 @@ COMMENT ON FUNCTION company.f_stage_contacts(bigint[], timestamptz[], text[], js
     'Stages contacts that are new or changed since they were staged';
 
 -- Takes the next pending slots after one, in order, until the transaction ends: of some ids, of a batch, or of
--- all. Those that somebody else took are left to them. Ends once the rows have p_max_bytes, after one at least.
+-- all. Those that somebody else took are left to them. Ends with the slot whose row makes it p_max_bytes: what
+-- comes after is neither locked nor read.
 CREATE FUNCTION company.f_take_pending(
     p_slot_ids uuid[], p_batch_id text, p_after bigint, p_most integer, p_max_bytes bigint)
 RETURNS TABLE (id uuid, slot_number bigint, domain text, raw_data text)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
+SET work_mem = '64MB'
 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_taken uuid[];
+    v_pending refcursor;
+    v_slot    record;
+    v_bytes   bigint := 0;
 BEGIN
     -- On an older snapshot the lock would show nothing of what committed meanwhile.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'slots are promoted in READ COMMITTED only' USING ERRCODE = 'feature_not_supported';
     END IF;
     IF p_slot_ids IS NOT NULL THEN
-        v_taken := ARRAY(
-            SELECT s.id FROM company.slot AS s
+        OPEN v_pending NO SCROLL FOR
+            SELECT s.id, s.slot_number, s.domain, s.raw_data FROM company.slot AS s
             WHERE s.id = ANY (p_slot_ids) AND s.validation_status = 'pending' AND s.slot_number > p_after
             ORDER BY s.slot_number
             LIMIT p_most
-            FOR NO KEY UPDATE SKIP LOCKED);
+            FOR NO KEY UPDATE SKIP LOCKED;
     ELSIF p_batch_id IS NOT NULL THEN
-        v_taken := ARRAY(
-            SELECT s.id FROM company.slot AS s
+        OPEN v_pending NO SCROLL FOR
+            SELECT s.id, s.slot_number, s.domain, s.raw_data FROM company.slot AS s
             WHERE s.batch_id = p_batch_id AND s.validation_status = 'pending' AND s.slot_number > p_after
             -- Only the index of batches has this order.
             ORDER BY s.batch_id, s.slot_number
             LIMIT p_most
-            FOR NO KEY UPDATE SKIP LOCKED);
+            FOR NO KEY UPDATE SKIP LOCKED;
     ELSE
-        v_taken := ARRAY(
-            SELECT s.id FROM company.slot AS s
+        OPEN v_pending NO SCROLL FOR
+            SELECT s.id, s.slot_number, s.domain, s.raw_data FROM company.slot AS s
             WHERE s.validation_status = 'pending' AND s.slot_number > p_after
             ORDER BY s.slot_number
             LIMIT p_most
-            FOR NO KEY UPDATE SKIP LOCKED);
+            FOR NO KEY UPDATE SKIP LOCKED;
     END IF;
-    RETURN QUERY
-    SELECT t.id, t.slot_number, t.domain, t.raw_data
-    FROM (SELECT s.id, s.slot_number, s.domain, s.raw_data,
-                 row_number() OVER in_order AS nth, sum(octet_length(s.raw_data)) OVER in_order AS bytes
-          FROM (SELECT slot.id, slot.slot_number, slot.domain, slot.raw_data::text AS raw_data
-                FROM company.slot
-                WHERE slot.id = ANY (v_taken)
-                OFFSET 0) AS s
-          WINDOW in_order AS (ORDER BY s.slot_number)) AS t
-    WHERE t.nth = 1 OR t.bytes <= p_max_bytes
-    ORDER BY t.slot_number;
+    -- A slot is locked when it is fetched, and its row unpacked here.
+    LOOP
+        FETCH v_pending INTO v_slot;
+        EXIT WHEN NOT FOUND;
+        id := v_slot.id;
+        slot_number := v_slot.slot_number;
+        domain := v_slot.domain;
+        raw_data := v_slot.raw_data::text;
+        RETURN NEXT;
+        v_bytes := v_bytes + octet_length(raw_data);
+        EXIT WHEN v_bytes >= p_max_bytes;
+    END LOOP;
+    CLOSE v_pending;
 END
 $$;
 

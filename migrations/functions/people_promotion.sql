@@ -5,75 +5,6 @@
 -- and company are decided under two advisory locks, taken shared: that of the ledger, so that nobody arrives
 -- active while the suppression commits, and that of links, so that nobody misses the company that arrives.
 
--- Takes the next pending slots after one, in the order of staging, until the transaction ends: of p_ids, of a
--- batch, or of all; at most so many bytes of rows, but one slot at least. Those that somebody else took are left
--- to them.
---
--- Sorting and bitmaps are off, so that idx_people_slot_pending and idx_people_slot_batch_id are walked from the
--- cursor on, whatever statistics say of a table that was just filled; and what is not to be the index that is
--- walked is written as an expression.
-CREATE FUNCTION people.f_take_pending(
-    p_ids uuid[], p_batch_id text, p_after bigint, p_most integer, p_max_bytes bigint)
-RETURNS TABLE (id uuid, slot_number bigint, email text, raw_data text)
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET enable_sort = off
-SET enable_bitmapscan = off
-SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-SET jit = off
-AS $$
-#variable_conflict use_column
-DECLARE
-    v_ids uuid[];
-BEGIN
-    -- On an older snapshot the locks would show nothing of what committed meanwhile.
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'slots are promoted in READ COMMITTED only' USING ERRCODE = 'feature_not_supported';
-    END IF;
-    PERFORM pg_advisory_xact_lock_shared(vault.f_ledger_lock());
-    PERFORM pg_advisory_xact_lock_shared(company.f_link_lock());
-
-    IF p_ids IS NOT NULL THEN
-        v_ids := ARRAY(
-            SELECT s.id FROM people.slot AS s
-            WHERE s.id = ANY (p_ids) AND s.validation_status || '' = 'pending' AND s.slot_number + 0 > p_after
-            ORDER BY s.slot_number + 0
-            LIMIT p_most
-            FOR NO KEY UPDATE SKIP LOCKED);
-    ELSIF p_batch_id IS NOT NULL THEN
-        v_ids := ARRAY(
-            SELECT s.id FROM people.slot AS s
-            WHERE s.batch_id = p_batch_id AND s.validation_status || '' = 'pending' AND s.slot_number > p_after
-            ORDER BY s.batch_id, s.slot_number
-            LIMIT p_most
-            FOR NO KEY UPDATE SKIP LOCKED);
-    ELSE
-        v_ids := ARRAY(
-            SELECT s.id FROM people.slot AS s
-            WHERE s.validation_status = 'pending' AND s.slot_number > p_after
-            ORDER BY s.slot_number
-            LIMIT p_most
-            FOR NO KEY UPDATE SKIP LOCKED);
-    END IF;
-
-    RETURN QUERY
-    SELECT m.id, m.slot_number, m.email, m.raw_data
-    FROM (
-        SELECT t.*, sum(octet_length(t.raw_data)) OVER (ORDER BY t.nth) AS bytes
-        FROM (SELECT s.id, s.slot_number, s.email, s.raw_data::text AS raw_data, v.nth
-              FROM unnest(v_ids) WITH ORDINALITY AS v (id, nth)
-              JOIN people.slot AS s ON s.id = v.id) AS t
-    ) AS m
-    WHERE m.nth = 1 OR m.bytes <= p_max_bytes
-    ORDER BY m.nth;
-END
-$$;
-
-COMMENT ON FUNCTION people.f_take_pending(uuid[], text, bigint, integer, bigint) IS
-    'Locks the next pending slots that nobody else is promoting, and returns them in the order of staging';
-
 -- The company of the first of some domains that is one's.
 CREATE FUNCTION people.f_company_of(p_domains text[])
 RETURNS uuid
@@ -87,15 +18,19 @@ RETURN (SELECT c.id
 COMMENT ON FUNCTION people.f_company_of(text[]) IS 'The company of the first of some domains that is one''s';
 
 -- The status that the ledger implies for a new person, or else its contact: one that was unsubscribed or has
--- bounced without an entry is so as a person too. People know no `unsubscribed`.
+-- bounced without an entry, or was deleted, is so as a person too. People know no `unsubscribed`.
 CREATE FUNCTION people.f_first_status(p_email text)
 RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE l.status WHEN 'unsubscribed' THEN 'inactive' WHEN 'bounced' THEN 'bounced' ELSE 'active' END
-    FROM (SELECT coalesce(vault.f_suppressed_status(p_email),
-                          (SELECT c.status FROM vault.contacts AS c WHERE c.email = p_email)) AS status) AS l
+    SELECT CASE WHEN c.gone OR l.status = 'unsubscribed' THEN 'inactive'
+                WHEN l.status = 'bounced' THEN 'bounced'
+                ELSE 'active' END
+    FROM (SELECT max(c.status) AS status, bool_or(vault.f_is_gone(c.contact_id, c.status)) AS gone
+          FROM vault.contacts AS c
+          WHERE c.email = p_email) AS c
+    CROSS JOIN LATERAL (SELECT coalesce(vault.f_suppressed_status(p_email), c.status) AS status) AS l
 $$;
 
 COMMENT ON FUNCTION people.f_first_status(text) IS 'The status that the ledger implies for a new person';
@@ -114,7 +49,7 @@ CREATE FUNCTION people.f_values(p_values jsonb)
 RETURNS TABLE (
     slot_id uuid, slot_number bigint, email text, name text, first_name text, last_name text, title text,
     linkedin_url text, phone text, location text, seniority text, department text, site_domain text,
-    mail_domain text, notes jsonb)
+    mail_domain text, notes jsonb, older boolean)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -122,7 +57,7 @@ AS $$
     FROM jsonb_to_recordset(p_values) AS v (
         slot_id uuid, slot_number bigint, email text, name text, first_name text, last_name text, title text,
         linkedin_url text, phone text, location text, seniority text, department text, site_domain text,
-        mail_domain text, notes jsonb)
+        mail_domain text, notes jsonb, older boolean)
 $$;
 
 COMMENT ON FUNCTION people.f_values(jsonb) IS 'What slots say, as the service read it';
@@ -173,12 +108,9 @@ RETURN CASE WHEN coalesce(octet_length(p_first_name), 0) + coalesce(octet_length
 
 COMMENT ON FUNCTION people.f_full_name(text, text) IS 'The full name that a first and a last one make';
 
--- Merges slots into the people of their emails, field by field. The status is nobody's to change here (law 6),
--- and what changes nothing touches nothing (law 8).
---
--- A slot is older when a slot of its email that was staged later was promoted before it, also one that changed
--- nothing; then it only fills what is empty. That is read once the person is locked, so that whoever promoted
--- the later one has committed.
+-- Merges slots into the people of their emails, who the caller holds, field by field. The status is nobody's to
+-- change here (law 6), and what changes nothing touches nothing (law 8). A slot that is older only fills what is
+-- empty.
 CREATE FUNCTION people.f_merge_people(p_values jsonb, OUT updated bigint, OUT unchanged bigint, OUT linked bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -188,17 +120,9 @@ SET enable_mergejoin = off
 SET work_mem = '64MB'
 SET jit = off
 AS $$
-DECLARE
-    v_emails text[] := ARRAY(SELECT v.email FROM people.f_values(p_values) AS v);
 BEGIN
-    -- Not FOR UPDATE, which would wait for everything that refers to a person.
-    PERFORM 1 FROM people.master AS p WHERE p.email = ANY (v_emails) ORDER BY p.id FOR NO KEY UPDATE;
-
     WITH incoming AS (
-        SELECT p.id, ROW(p.*)::people.master AS stored, p.pinned_fields AS pins, v.*,
-               EXISTS (SELECT FROM people.slot AS later
-                       WHERE later.email = v.email AND later.slot_number > v.slot_number
-                         AND later.validation_status = 'validated') AS older
+        SELECT p.id, ROW(p.*)::people.master AS stored, p.pinned_fields AS pins, v.*
         FROM people.f_values(p_values) AS v
         JOIN people.master AS p ON p.email = v.email
         -- Keeps the planner from computing a value once for each of its uses, here and below.
@@ -261,9 +185,72 @@ $$;
 COMMENT ON FUNCTION people.f_merge_people(jsonb) IS
     'Merges slots into the people of their emails, field by field';
 
+-- Of slots that were made of contacts, those whose contact was deleted since.
+CREATE FUNCTION people.f_slots_of_deleted(p_values jsonb)
+RETURNS uuid[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(array_agg(s.id), '{}')
+    FROM people.f_values(p_values) AS v
+    JOIN people.slot AS s ON s.id = v.slot_id
+    WHERE s.contact_id IS NOT NULL
+      AND coalesce((SELECT vault.f_is_gone(c.contact_id, c.status) FROM vault.contacts AS c
+                    WHERE c.contact_id = s.contact_id), true)
+$$;
+
+COMMENT ON FUNCTION people.f_slots_of_deleted(jsonb) IS
+    'Of slots that were made of contacts, those whose contact was deleted since';
+
+-- The last slot after one that was promoted into its email.
+CREATE FUNCTION people.f_newest_promoted(p_email text, p_after bigint)
+RETURNS bigint
+LANGUAGE sql STABLE
+RETURN (SELECT s.slot_number
+        FROM people.slot AS s
+        WHERE s.email = p_email AND s.slot_number > p_after AND s.validation_status = 'validated'
+        ORDER BY s.email DESC, s.slot_number DESC
+        LIMIT 1);
+
+COMMENT ON FUNCTION people.f_newest_promoted(text, bigint) IS
+    'The last slot after one that was promoted into its email';
+
+-- Splits slots into rounds of one slot an email, in the order of staging, without those that made a person. Says of
+-- each whether it is older: whether a slot of its email that was staged later was promoted before it, also one
+-- that changed nothing. The caller holds the people, so that whoever promoted the later one has committed; it is
+-- looked for once an email, not once a slot.
+CREATE FUNCTION people.f_split_slots(p_values jsonb, p_made text[])
+RETURNS jsonb[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH ranked AS (
+        SELECT v.slot, v.slot ->> 'email' AS email, (v.slot ->> 'slot_number')::bigint AS slot_number,
+               row_number() OVER (PARTITION BY v.slot ->> 'email'
+                                  ORDER BY (v.slot ->> 'slot_number')::bigint) AS nth
+        FROM jsonb_array_elements(p_values) AS v (slot)
+    ), compared AS (
+        SELECT r.*, max(CASE WHEN r.nth = 1 THEN people.f_newest_promoted(r.email, r.slot_number) END)
+                        OVER (PARTITION BY r.email) AS newest
+        FROM ranked AS r
+    ), rounds AS (
+        SELECT c.nth,
+               jsonb_agg(c.slot || jsonb_build_object('older', coalesce(c.slot_number < c.newest, false))) AS slots
+        FROM compared AS c
+        WHERE c.nth > 1 OR c.email NOT IN (SELECT unnest(p_made))
+        GROUP BY c.nth
+    )
+    SELECT coalesce(array_agg(r.slots ORDER BY r.nth), '{}') FROM rounds AS r
+$$;
+
+COMMENT ON FUNCTION people.f_split_slots(jsonb, text[]) IS
+    'Splits slots into rounds of one slot an email, and says which are older than what was promoted';
+
 -- Promotes slots that f_take_pending took in this transaction: p_values are those that are fit, p_refusals the
 -- others, objects with slot_id, reason and detail. Totals count slots: promoted + updated + unchanged + rejected;
 -- of them `noted` ones left out some field, and `linked` ones gave their person a company.
+--
+-- Whose contact was deleted since it was staged is refused too: a moment earlier it would not have been staged.
 CREATE FUNCTION people.f_promote_slots(
     p_values jsonb, p_refusals jsonb, p_actor text,
     OUT promoted bigint, OUT updated bigint, OUT unchanged bigint, OUT rejected bigint, OUT noted bigint,
@@ -277,45 +264,47 @@ SET work_mem = '64MB'
 SET jit = off
 AS $$
 DECLARE
-    v_rounds jsonb[];
-    v_round  jsonb;
-    v_made   record;
-    v_merged record;
+    v_deleted uuid[] := people.f_slots_of_deleted(p_values);
+    v_emails  text[];
+    v_made    record;
+    v_round   jsonb;
+    v_merged  record;
 BEGIN
     PERFORM set_config('leadvault.actor', p_actor, true);
-    promoted := 0;
+    IF cardinality(v_deleted) > 0 THEN
+        SELECT coalesce(jsonb_agg(v.slot) FILTER (WHERE NOT v.deleted), '[]'),
+               p_refusals || coalesce(jsonb_agg(jsonb_build_object(
+                   'slot_id', v.slot -> 'slot_id', 'reason', 'CONTACT_DELETED',
+                   'detail', 'the contact that it was made of was deleted after that')) FILTER (WHERE v.deleted), '[]')
+        INTO STRICT p_values, p_refusals
+        FROM (SELECT s.slot, (s.slot ->> 'slot_id')::uuid IN (SELECT unnest(v_deleted)) AS deleted
+              FROM jsonb_array_elements(p_values) AS s (slot)) AS v;
+        PERFORM people.f_forget_slots(v_deleted);
+    END IF;
+
+    -- Of several slots of one email the first makes its person, or finds it.
+    SELECT * INTO STRICT v_made
+    FROM people.f_make_people((
+        SELECT coalesce(jsonb_agg(f.slot), '[]')
+        FROM (SELECT DISTINCT ON (v.slot ->> 'email') v.slot FROM jsonb_array_elements(p_values) AS v (slot)
+              ORDER BY v.slot ->> 'email', (v.slot ->> 'slot_number')::bigint) AS f));
+    promoted := cardinality(v_made.emails);
     updated := 0;
     unchanged := 0;
-    linked := 0;
+    linked := v_made.linked;
 
-    -- Of several slots of one email each sees what the one before it did, so that the later wins.
-    SELECT coalesce(array_agg(r.slots ORDER BY r.nth), '{}') INTO STRICT v_rounds
-    FROM (
-        SELECT n.nth, jsonb_agg(n.slot) AS slots
-        FROM (SELECT v.slot, row_number() OVER (PARTITION BY v.slot ->> 'email'
-                                                ORDER BY (v.slot ->> 'slot_number')::bigint) AS nth
-              FROM jsonb_array_elements(p_values) AS v (slot)) AS n
-        GROUP BY n.nth
-    ) AS r;
-    FOR v_nth IN 1 .. cardinality(v_rounds) LOOP
-        v_round := v_rounds[v_nth];
-        -- The first of each email made its person, or found it.
-        IF v_nth = 1 THEN
-            SELECT * INTO STRICT v_made FROM people.f_make_people(v_round);
-            promoted := cardinality(v_made.emails);
-            linked := v_made.linked;
-            CONTINUE WHEN promoted = jsonb_array_length(v_round);
-            IF promoted > 0 THEN
-                SELECT jsonb_agg(v.slot) INTO STRICT v_round
-                FROM jsonb_array_elements(v_round) AS v (slot)
-                WHERE v.slot ->> 'email' NOT IN (SELECT unnest(v_made.emails));
-            END IF;
-        END IF;
-        SELECT * INTO STRICT v_merged FROM people.f_merge_people(v_round);
-        updated := updated + v_merged.updated;
-        unchanged := unchanged + v_merged.unchanged;
-        linked := linked + v_merged.linked;
-    END LOOP;
+    IF jsonb_array_length(p_values) > promoted THEN
+        v_emails := ARRAY(SELECT v.email FROM people.f_values(p_values) AS v);
+        -- Not FOR UPDATE, which would wait for everything that refers to a person.
+        PERFORM 1 FROM people.master AS p WHERE p.email = ANY (v_emails) ORDER BY p.id FOR NO KEY UPDATE;
+        -- Each sees what the one before it did, so that the later wins.
+        FOREACH v_round IN ARRAY people.f_split_slots(p_values, v_made.emails) LOOP
+            SELECT * INTO STRICT v_merged FROM people.f_merge_people(v_round);
+            updated := updated + v_merged.updated;
+            unchanged := unchanged + v_merged.unchanged;
+            linked := linked + v_merged.linked;
+        END LOOP;
+    END IF;
 
     UPDATE people.slot AS s
     -- The email as it was read: a slot that was written past the service is found by it from now on, also by
@@ -341,4 +330,4 @@ $$;
 COMMENT ON FUNCTION people.f_promote_slots(jsonb, jsonb, text) IS
     'Promotes slots that the transaction locked; totals count slots';
 
-GRANT EXECUTE ON FUNCTION people.f_take_pending, people.f_promote_slots TO leadvault_app;
+GRANT EXECUTE ON FUNCTION people.f_promote_slots TO leadvault_app;

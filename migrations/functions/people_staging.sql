@@ -1,4 +1,4 @@
--- Staging: rows and contacts become slots, recognised by content.
+-- Staging: rows and contacts become slots, recognised by content. And what promotion takes next.
 --
 -- A row makes a slot when its content differs from the newest slot of its email and source. The row of
 -- people.slot_heads says which that is, and is where stagings of one email and source queue up.
@@ -201,7 +201,7 @@ COMMENT ON FUNCTION people.f_stage_new(text, text, bigint, integer, integer[], t
 -- Stages contacts, each with the row that the caller made of it, as long as it still is of the version that was
 -- read; others are in no count, and met again by whoever looks for changes next. Their rows in staged_contacts are
 -- where callers at once queue up: who comes later finds the version that the first one staged, and nothing to do.
--- A contact without a row makes no slot, and is remembered.
+-- A contact without a row makes no slot, and is remembered; one that is deleted is neither.
 CREATE FUNCTION people.f_stage_contacts(
     p_contact_ids bigint[], p_versions timestamptz[], p_emails text[], p_rows jsonb[], p_sources text[],
     p_actor text, OUT staged bigint, OUT unchanged bigint, OUT skipped bigint)
@@ -231,7 +231,7 @@ BEGIN
             AS r (contact_id, version, email, raw_data, source)
         JOIN people.staged_contacts AS s ON s.contact_id = r.contact_id AND s.contact_updated_at <> r.version
         JOIN vault.contacts AS c ON c.contact_id = r.contact_id AND c.updated_at = r.version
-        WHERE c.status <> 'inactive'
+        WHERE NOT vault.f_is_gone(c.contact_id, c.status)
         OFFSET 0
     ), remembered AS (
         UPDATE people.staged_contacts AS s
@@ -268,4 +268,104 @@ $$;
 COMMENT ON FUNCTION people.f_stage_contacts(bigint[], timestamptz[], text[], jsonb[], text[], text) IS
     'Stages contacts that still are of the version that was read, where that was not staged before';
 
-GRANT EXECUTE ON FUNCTION people.f_stage_slots, people.f_stage_contacts TO leadvault_app;
+-- Forgets that slots were staged, whose contacts were deleted: should one come back, its content is new.
+CREATE FUNCTION people.f_forget_slots(p_slot_ids uuid[])
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- In the order of stagings, which take contacts first.
+    PERFORM 1 FROM people.staged_contacts AS c
+    WHERE c.contact_id IN (SELECT s.contact_id FROM people.slot AS s WHERE s.id = ANY (p_slot_ids))
+    ORDER BY c.contact_id
+    FOR UPDATE;
+    PERFORM 1 FROM people.slot_heads AS h
+    WHERE h.slot_id = ANY (p_slot_ids)
+    ORDER BY h.email, h.source
+    FOR UPDATE;
+    DELETE FROM people.staged_contacts AS c
+    USING people.slot AS s
+    WHERE s.id = ANY (p_slot_ids) AND c.contact_id = s.contact_id;
+    DELETE FROM people.slot_heads AS h WHERE h.slot_id = ANY (p_slot_ids);
+END
+$$;
+
+COMMENT ON FUNCTION people.f_forget_slots(uuid[]) IS
+    'Forgets that slots were staged, so that their contacts can be staged again';
+
+-- Takes the next pending slots after one, in the order of staging, until the transaction ends: of p_ids, of a
+-- batch, or of all. Those that somebody else took are left to them. Ends with the slot whose row makes it
+-- p_max_bytes: what comes after is neither locked nor read.
+--
+-- Sorting and bitmaps are off, so that idx_people_slot_pending and idx_people_slot_batch_id are walked from the
+-- cursor on, whatever statistics say of a table that was just filled; and what is not to be the index that is
+-- walked is written as an expression.
+CREATE FUNCTION people.f_take_pending(
+    p_ids uuid[], p_batch_id text, p_after bigint, p_most integer, p_max_bytes bigint)
+RETURNS TABLE (id uuid, slot_number bigint, email text, raw_data text)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_sort = off
+SET enable_bitmapscan = off
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET work_mem = '64MB'
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_pending refcursor;
+    v_slot    record;
+    v_bytes   bigint := 0;
+BEGIN
+    -- On an older snapshot the locks would show nothing of what committed meanwhile.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'slots are promoted in READ COMMITTED only' USING ERRCODE = 'feature_not_supported';
+    END IF;
+    PERFORM pg_advisory_xact_lock_shared(vault.f_ledger_lock());
+    PERFORM pg_advisory_xact_lock_shared(company.f_link_lock());
+
+    IF p_ids IS NOT NULL THEN
+        OPEN v_pending NO SCROLL FOR
+            SELECT s.id, s.slot_number, s.email, s.raw_data FROM people.slot AS s
+            WHERE s.id = ANY (p_ids) AND s.validation_status || '' = 'pending' AND s.slot_number + 0 > p_after
+            ORDER BY s.slot_number + 0
+            LIMIT p_most
+            FOR NO KEY UPDATE SKIP LOCKED;
+    ELSIF p_batch_id IS NOT NULL THEN
+        OPEN v_pending NO SCROLL FOR
+            SELECT s.id, s.slot_number, s.email, s.raw_data FROM people.slot AS s
+            WHERE s.batch_id = p_batch_id AND s.validation_status || '' = 'pending' AND s.slot_number > p_after
+            ORDER BY s.batch_id, s.slot_number
+            LIMIT p_most
+            FOR NO KEY UPDATE SKIP LOCKED;
+    ELSE
+        OPEN v_pending NO SCROLL FOR
+            SELECT s.id, s.slot_number, s.email, s.raw_data FROM people.slot AS s
+            WHERE s.validation_status = 'pending' AND s.slot_number > p_after
+            ORDER BY s.slot_number
+            LIMIT p_most
+            FOR NO KEY UPDATE SKIP LOCKED;
+    END IF;
+    -- A slot is locked when it is fetched, and its row unpacked here.
+    LOOP
+        FETCH v_pending INTO v_slot;
+        EXIT WHEN NOT FOUND;
+        id := v_slot.id;
+        slot_number := v_slot.slot_number;
+        email := v_slot.email;
+        raw_data := v_slot.raw_data::text;
+        RETURN NEXT;
+        v_bytes := v_bytes + octet_length(raw_data);
+        EXIT WHEN v_bytes >= p_max_bytes;
+    END LOOP;
+    CLOSE v_pending;
+END
+$$;
+
+COMMENT ON FUNCTION people.f_take_pending(uuid[], text, bigint, integer, bigint) IS
+    'Locks the next pending slots that nobody else is promoting, and returns them in the order of staging';
+
+GRANT EXECUTE ON FUNCTION people.f_stage_slots, people.f_stage_contacts, people.f_take_pending TO leadvault_app;

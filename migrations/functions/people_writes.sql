@@ -131,8 +131,9 @@ $$;
 COMMENT ON FUNCTION people.f_enrich_person(uuid, jsonb, text) IS
     'Changes a person by an enrichment, whoever changed it meanwhile';
 
--- Sets a person to inactive. One who is not active stays as it is, also against a stale etag: there is nothing
--- to lose, a caller who repeats the call still holds the etag from before the first, and a bounce stays (law 6).
+-- Sets a person to inactive. One who is suppressed or bounced keeps that status (law 6), and the archiving goes on
+-- record for whoever lifts the suppression. Who was archived stays as it is, also against a stale etag: there is
+-- nothing to lose, and a caller who repeats the call still holds the etag from before the first.
 CREATE FUNCTION people.f_archive_person(p_person_id uuid, p_etag text, p_actor text)
 RETURNS TABLE (outcome text, person people.master)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -144,22 +145,34 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    IF person.status <> 'active' THEN
+    IF person.status <> 'active' AND vault.f_is_archived(p_person_id) THEN
         outcome := 'unchanged';
     ELSIF people.f_etag(person) IS DISTINCT FROM p_etag THEN
         outcome := 'etag_mismatch';
+    ELSIF person.status <> 'active' THEN
+        outcome := 'unchanged';
+        INSERT INTO intake.audit_log (action, details, "timestamp")
+        VALUES ('person_archived',
+                jsonb_build_object('actor', p_actor, 'person_id', p_person_id, 'status', person.status),
+                clock_timestamp());
     ELSE
         outcome := 'archived';
         UPDATE people.master AS p
         SET status = 'inactive', updated_at = clock_timestamp()
         WHERE p.id = p_person_id
         RETURNING p.* INTO STRICT person;
+        INSERT INTO intake.audit_log (action, details, "timestamp")
+        VALUES ('person_archived',
+                jsonb_build_object('actor', p_actor, 'person_id', p_person_id,
+                                   'old_values', jsonb_build_object('status', 'active'),
+                                   'new_values', jsonb_build_object('status', 'inactive')),
+                person.updated_at);
     END IF;
     RETURN NEXT;
 END
 $$;
 
 COMMENT ON FUNCTION people.f_archive_person(uuid, text, text) IS
-    'Sets an active person to inactive, unless it changed since the caller read it';
+    'Sets an active person to inactive, or records the archiving of one who is suppressed or bounced';
 
 GRANT EXECUTE ON FUNCTION people.f_update_person, people.f_archive_person TO leadvault_app;

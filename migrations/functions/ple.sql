@@ -44,11 +44,12 @@ COMMENT ON FUNCTION ple.f_is_suppressed(text) IS
     'Whether a suppression of all channels is in force for an address';
 
 -- Puts people on the queue; one outcome for each, in order, as if they had come one by one: enqueued,
--- raised, already_queued, not_found, suppressed or dead. With p_set_aside the suppressed ones get an entry,
--- too, which waits for the suppression to be lifted.
+-- raised, already_queued, not_found, suppressed or dead. p_anew says that the need for them is a new one,
+-- which nobody will tell of a second time: the suppressed ones get an entry, too, which waits for the
+-- suppression to be lifted, and a dead entry, which is that of an earlier need, begins afresh.
 CREATE FUNCTION ple.f_enqueue(
     p_person_ids uuid[], p_priorities integer[], p_max_failures integer, p_actor text,
-    p_set_aside boolean DEFAULT false)
+    p_anew boolean DEFAULT false)
 RETURNS TABLE (outcome text)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -65,7 +66,7 @@ BEGIN
         FROM unnest(p_person_ids, p_priorities) AS s (person_id, priority)
         JOIN people.master AS p ON p.id = s.person_id
         CROSS JOIN LATERAL (SELECT ple.f_is_suppressed(p.email) AS suppressed) AS l
-        WHERE p_set_aside OR NOT l.suppressed
+        WHERE p_anew OR NOT l.suppressed
         GROUP BY p.id, l.suppressed
         ORDER BY p.id
         ON CONFLICT (person_id) DO NOTHING
@@ -79,7 +80,7 @@ BEGIN
     FOR UPDATE;
 
     RETURN QUERY SELECT o.outcome
-    FROM ple.f_enqueue_outcomes(p_person_ids, p_priorities, v_made, v_now) AS o;
+    FROM ple.f_enqueue_outcomes(p_person_ids, p_priorities, v_made, v_now, p_anew) AS o;
 
     -- Who waits: the priority may rise.
     UPDATE ple.enrichment_queue AS q
@@ -99,17 +100,18 @@ BEGIN
     WHERE q.person_id = ANY (p_person_ids) AND p.id = q.person_id AND q.state = 'suppressed'
       AND NOT ple.f_is_suppressed(p.email);
 
-    -- Whose enrichment was completed: waits anew.
+    -- Whose enrichment was completed, or is needed anew: waits anew.
     UPDATE ple.enrichment_queue AS q
     SET state = CASE WHEN l.suppressed THEN 'suppressed' ELSE 'queued' END, priority = s.priority,
-        attempts = 0, failures = 0, max_failures = p_max_failures, last_error = NULL, ended_at = NULL,
-        available_at = v_now, enqueued_at = v_now, enqueued_by = p_actor
+        in_line = true, attempts = 0, failures = 0, max_failures = p_max_failures, last_error = NULL,
+        ended_at = NULL, available_at = v_now, enqueued_at = v_now, enqueued_by = p_actor
     FROM (SELECT s.person_id, max(s.priority) AS priority
           FROM unnest(p_person_ids, p_priorities) AS s (person_id, priority)
           GROUP BY s.person_id) AS s
     JOIN people.master AS p ON p.id = s.person_id
     CROSS JOIN LATERAL (SELECT ple.f_is_suppressed(p.email) AS suppressed) AS l
-    WHERE q.person_id = s.person_id AND q.state = 'completed' AND (p_set_aside OR NOT l.suppressed);
+    WHERE q.person_id = s.person_id AND (q.state = 'completed' OR (p_anew AND q.state = 'dead'))
+      AND (p_anew OR NOT l.suppressed);
 END
 $$;
 
@@ -119,7 +121,7 @@ COMMENT ON FUNCTION ple.f_enqueue(uuid[], integer[], integer, text, boolean) IS
 -- What enqueueing does, seen before it is done: the entries are locked, and those of p_made are new. Of one
 -- who is named twice, the second time finds what the first left.
 CREATE FUNCTION ple.f_enqueue_outcomes(
-    p_person_ids uuid[], p_priorities integer[], p_made uuid[], p_now timestamptz)
+    p_person_ids uuid[], p_priorities integer[], p_made uuid[], p_now timestamptz, p_anew boolean)
 RETURNS TABLE (outcome text)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -127,13 +129,15 @@ AS $$
     SELECT CASE
                WHEN p.id IS NULL THEN 'not_found'
                WHEN ple.f_is_suppressed(p.email) THEN 'suppressed'
-               WHEN q.state = 'dead' THEN 'dead'
-               WHEN s.before IS NULL AND (q.state IN ('completed', 'suppressed') OR p.id = ANY (p_made))
+               WHEN q.state = 'dead' AND NOT p_anew THEN 'dead'
+               WHEN s.before IS NULL
+                    AND (q.state IN ('completed', 'suppressed', 'dead') OR p.id = ANY (p_made))
                    THEN 'enqueued'
                WHEN q.state = 'leased' AND q.available_at > p_now THEN 'already_queued'
                WHEN s.priority > greatest(
                    s.before,
-                   CASE WHEN q.state <> 'completed' AND p.id <> ALL (p_made) THEN q.priority END)
+                   CASE WHEN q.state NOT IN ('completed', 'dead') AND p.id <> ALL (p_made)
+                        THEN q.priority END)
                    THEN 'raised'
                ELSE 'already_queued' END
     FROM (SELECT u.person_id, u.priority, u.nth,
@@ -145,73 +149,7 @@ AS $$
     ORDER BY s.nth
 $$;
 
-COMMENT ON FUNCTION ple.f_enqueue_outcomes(uuid[], integer[], uuid[], timestamptz) IS
+COMMENT ON FUNCTION ple.f_enqueue_outcomes(uuid[], integer[], uuid[], timestamptz, boolean) IS
     'What enqueueing does to each person, seen before it is done';
 
--- Leases people to a worker: the highest priority first, of equals who waited longest. Who is suppressed by
--- now is set aside in the same statement, and the next one takes the place.
---
--- One statement looks, locks and takes: an entry that was free in its snapshot is only passed over where
--- somebody else holds it at that moment.
-CREATE FUNCTION ple.f_lease(p_worker text, p_most integer, p_ttl interval)
-RETURNS TABLE (person people.master, lease_token bigint, lease_expires_at timestamptz, priority integer,
-               attempt integer)
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
--- The index has the order already; statistics of an empty queue must not talk the planner into sorting all.
--- What it thinks of the few rows that are sorted after all would call for compiling them.
-SET jit = off
-SET enable_sort = off
-SET enable_seqscan = off
-SET enable_bitmapscan = off
-AS $$
-DECLARE
-    v_now    CONSTANT timestamptz := ple.f_share_ledger();
-    v_until  CONSTANT timestamptz := v_now + p_ttl;
-    v_leased uuid[] := '{}';
-    v_new    uuid[];
-    v_taken  bigint;
-BEGIN
-    LOOP
-        WITH next AS MATERIALIZED (
-            SELECT q.person_id,
-                   ple.f_is_suppressed((SELECT p.email FROM people.master AS p WHERE p.id = q.person_id))
-                       AS suppressed
-            FROM ple.enrichment_queue AS q
-            WHERE q.state IN ('queued', 'leased') AND q.available_at <= v_now
-            ORDER BY q.priority DESC, q.enqueued_at, q.person_id
-            LIMIT p_most - cardinality(v_leased)
-            FOR UPDATE SKIP LOCKED
-        ), taken AS (
-            UPDATE ple.enrichment_queue AS q
-            SET state = CASE WHEN n.suppressed THEN 'suppressed' ELSE 'leased' END,
-                available_at = CASE WHEN n.suppressed THEN q.available_at ELSE v_until END,
-                lease_expires_at = CASE WHEN n.suppressed THEN NULL ELSE v_until END,
-                leased_at = CASE WHEN n.suppressed THEN q.leased_at ELSE v_now END,
-                leased_by = CASE WHEN n.suppressed THEN q.leased_by ELSE p_worker END,
-                lease_token = q.lease_token + (NOT n.suppressed)::integer,
-                attempts = q.attempts + (NOT n.suppressed)::integer
-            FROM next AS n
-            WHERE q.person_id = n.person_id
-            RETURNING q.person_id, n.suppressed
-        )
-        SELECT count(*), coalesce(array_agg(t.person_id) FILTER (WHERE NOT t.suppressed), '{}')
-        INTO STRICT v_taken, v_new
-        FROM taken AS t;
-        v_leased := v_leased || v_new;
-        EXIT WHEN v_taken = 0 OR cardinality(v_leased) >= p_most;
-    END LOOP;
-
-    RETURN QUERY
-    SELECT p, q.lease_token, q.lease_expires_at, q.priority, q.attempts
-    FROM ple.enrichment_queue AS q
-    JOIN people.master AS p ON p.id = q.person_id
-    WHERE q.person_id = ANY (v_leased)
-    ORDER BY q.priority DESC, q.enqueued_at, q.person_id;
-END
-$$;
-
-COMMENT ON FUNCTION ple.f_lease(text, integer, interval) IS
-    'Leases people to a worker until a deadline, with a fencing token each';
-
-GRANT EXECUTE ON FUNCTION ple.f_enqueue, ple.f_lease TO leadvault_app;
+GRANT EXECUTE ON FUNCTION ple.f_enqueue TO leadvault_app;

@@ -98,7 +98,7 @@ BEGIN
         v_dead := p_permanent OR entry.failures + 1 >= entry.max_failures;
         UPDATE ple.enrichment_queue AS q
         SET state = CASE WHEN v_dead THEN 'dead' ELSE 'queued' END,
-            failures = q.failures + 1, last_error = p_error, lease_expires_at = NULL,
+            in_line = false, failures = q.failures + 1, last_error = p_error, lease_expires_at = NULL,
             -- In seconds: an interval of years, doubled a few times, is none any more.
             available_at = v_now + make_interval(secs => least(
                 extract(epoch FROM p_base)::double precision * power(2, least(q.failures, 30)),
@@ -145,8 +145,8 @@ BEGIN
     ORDER BY s.nth;
 
     UPDATE ple.enrichment_queue AS q
-    SET state = 'queued', attempts = 0, failures = 0, max_failures = p_max_failures, last_error = NULL,
-        ended_at = NULL, available_at = v_now, enqueued_at = v_now, enqueued_by = p_actor
+    SET state = 'queued', in_line = true, attempts = 0, failures = 0, max_failures = p_max_failures,
+        last_error = NULL, ended_at = NULL, available_at = v_now, enqueued_at = v_now, enqueued_by = p_actor
     FROM people.master AS p
     WHERE q.person_id = ANY (p_person_ids) AND q.state = 'dead' AND p.id = q.person_id
       AND NOT ple.f_is_suppressed(p.email);
@@ -157,8 +157,10 @@ COMMENT ON FUNCTION ple.f_revive(uuid[], integer, text) IS
     'Lets dead entries of the enrichment queue wait anew; one outcome each, in order';
 
 -- One chunk of the sweep: purges stale intelligence, enqueues the people who are left without any, and
--- lets those wait again whose suppression was lifted. Any number of servers may do it at once: what
--- another one works on is skipped, so that nothing is done twice. A chunk that did nothing is the last.
+-- lets those wait again whose suppression was lifted. That something was known of a person says that it can be
+-- found: a dead entry, which is that of an earlier need, begins afresh, once for each purge. Any number of
+-- servers may do it at once: what another one works on is skipped, so that nothing is done twice. A chunk that
+-- did nothing is the last.
 CREATE FUNCTION ple.f_sweep(p_most integer, p_priority integer, p_max_failures integer, p_actor text)
 RETURNS TABLE (purged bigint, enqueued bigint, returned bigint)
 LANGUAGE plpgsql SECURITY DEFINER

@@ -4,17 +4,18 @@
 -- one wins and the other is told (law 7); what changes nothing writes nothing (law 8); what changes writes
 -- its audit row here (law 9). None of them turns a status back (law 6).
 
--- The fingerprint of a contact. Also its times, so that a value which changed and changed back is noticed;
--- they go in as numbers, since their text depends on the session's time zone. Without that of the last activity:
--- a message that is opened must not stop whoever is editing the contact.
+-- The fingerprint of a contact. Also its times, so that a value which changed and changed back is noticed.
+-- Without that of the last activity: a message that is opened must not stop whoever is editing the contact. Every
+-- read of a contact pays for it, so that it hashes the values as they are: their text took as long as the rest of
+-- a look-up by key.
 CREATE FUNCTION vault.f_etag(p_contact vault.contacts)
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN md5(jsonb_build_array(
+RETURN lpad(to_hex(hash_record_extended(ROW(
     p_contact.contact_id, p_contact.email, p_contact.name, p_contact.phone, p_contact.company,
     p_contact.title, p_contact.source, p_contact.tags, p_contact.custom_fields, p_contact.load_id,
-    extract(epoch FROM p_contact.created_at), extract(epoch FROM p_contact.updated_at),
-    p_contact.score, p_contact.status, p_contact.pinned_fields)::text);
+    p_contact.created_at, p_contact.updated_at, p_contact.score, p_contact.status,
+    p_contact.pinned_fields), 0)), 16, '0');
 
 COMMENT ON FUNCTION vault.f_etag(vault.contacts) IS 'The fingerprint of a contact''s content';
 
@@ -117,6 +118,15 @@ $$;
 COMMENT ON FUNCTION vault.f_is_deleted(bigint) IS
     'Whether a contact was deleted, also where its status says that it unsubscribed or bounces';
 
+-- Whether a contact of a status is deleted; the trail is read only where the status does not say so.
+CREATE FUNCTION vault.f_is_gone(p_contact_id bigint, p_status text)
+RETURNS boolean
+LANGUAGE sql STABLE
+RETURN CASE p_status WHEN 'active' THEN false WHEN 'inactive' THEN true
+                     ELSE vault.f_is_deleted(p_contact_id) END;
+
+COMMENT ON FUNCTION vault.f_is_gone(bigint, text) IS 'Whether a contact is deleted, by its status or on record';
+
 -- Sets a contact to inactive. Who unsubscribed or bounced keeps that status (law 6), and the deletion goes on
 -- record for whoever lifts the suppression: consent outlives deletion, and deletion outlives consent. What
 -- was deleted stays as it is, also against a stale etag: there is nothing to lose, and a caller who repeats
@@ -131,8 +141,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    IF contact.status = 'inactive'
-       OR (contact.status <> 'active' AND vault.f_is_deleted(p_contact_id)) THEN
+    IF vault.f_is_gone(p_contact_id, contact.status) THEN
         outcome := 'unchanged';
     ELSIF vault.f_etag(contact) IS DISTINCT FROM p_etag THEN
         outcome := 'etag_mismatch';
@@ -209,5 +218,6 @@ COMMENT ON FUNCTION vault.f_score_contacts(bigint[], numeric[], text[], text) IS
     'Sets the scores of contacts, with the reasons for the audit trail; one outcome each';
 
 GRANT EXECUTE ON FUNCTION
-    vault.f_etag, vault.f_update_contact, vault.f_delete_contact, vault.f_score_contacts
+    vault.f_etag, vault.f_is_deleted, vault.f_is_gone, vault.f_update_contact, vault.f_delete_contact,
+    vault.f_score_contacts
     TO leadvault_app;

@@ -8,7 +8,8 @@
 --
 -- people.master knows active, inactive and bounced, as the reference says, and no `unsubscribed`. There a
 -- suppression that is no bounce makes the person `inactive`, which wins over `bounced`. A person who is
--- inactive for another reason (archived) stays so throughout.
+-- inactive for another reason (archived) stays so throughout, and one who is archived while suppressed comes back
+-- as inactive.
 
 -- Refuses to work on a snapshot that is older than the lock: it would not see what committed meanwhile.
 CREATE FUNCTION vault.f_lock_ledger()
@@ -149,8 +150,31 @@ $$;
 COMMENT ON FUNCTION vault.f_deciding_entry(text, boolean, timestamptz) IS
     'The entry of the ledger that a change of status goes back to';
 
+-- Whether a person was archived, also where its status says that it bounces: an archiving is on record, and the
+-- history, which has every change of a status, shows nobody active since.
+CREATE FUNCTION vault.f_is_archived(p_person_id uuid)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(
+        (SELECT NOT EXISTS (
+                    SELECT FROM people.history AS h
+                    WHERE h.person_id = p_person_id AND h.changed_at > a."timestamp"
+                      AND h.new_values ->> 'status' = 'active')
+         FROM intake.audit_log AS a
+         WHERE a.action = 'person_archived' AND a.details ->> 'person_id' = p_person_id::text
+         ORDER BY a.log_id DESC
+         LIMIT 1),
+        false)
+$$;
+
+COMMENT ON FUNCTION vault.f_is_archived(uuid) IS
+    'Whether a person was archived, also where its status says that it bounces';
+
 -- The same for people, who arrive suppressed without a row of the trail: whoever was made while the address
--- was suppressed would have been active, and has what the ledger implied then.
+-- was suppressed would have been active, and has what the ledger implied then. Who was archived, before or
+-- meanwhile, comes back as inactive.
 --
 -- The trail has no index on people, but its rows carry the very time of their entry, and times have one.
 CREATE FUNCTION vault.f_person_status_before_ledger(p_person people.master)
@@ -179,9 +203,10 @@ AS $$
     ), linked AS (
         SELECT *, lag(new_status) OVER (ORDER BY log_id) AS before FROM done
     )
-    SELECT (SELECT l.old_status FROM linked AS l
-            WHERE l.before IS DISTINCT FROM l.old_status
-            ORDER BY l.log_id DESC LIMIT 1)
+    SELECT CASE WHEN vault.f_is_archived(p_person.id) THEN 'inactive'
+                ELSE (SELECT l.old_status FROM linked AS l
+                      WHERE l.before IS DISTINCT FROM l.old_status
+                      ORDER BY l.log_id DESC LIMIT 1) END
     WHERE p_person.status = (SELECT d.new_status FROM done AS d ORDER BY d.log_id DESC LIMIT 1)
 $$;
 

@@ -45,7 +45,7 @@ const SEED: u64 = 1;
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     #[command(flatten)]
-    service: ServiceSettings,
+    pub(super) service: ServiceSettings,
     /// Where the demo's PostgreSQL keeps its data [default: leadvault-demo beside the folder of `serve`].
     #[arg(long, env = "LEADVAULT_DEMO_DATA_DIR")]
     data_dir: Option<PathBuf>,

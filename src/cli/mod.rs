@@ -13,6 +13,7 @@ mod promote;
 mod report;
 mod report_command;
 mod retry;
+mod runtime;
 mod serve;
 mod spreadsheet;
 mod suppress;
@@ -102,11 +103,7 @@ fn say(line: impl std::fmt::Display) {
 
 fn run(cli: Cli) -> Result<(), Error> {
     logging::start(&cli.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::Runtime)?;
-    runtime.block_on(async {
+    runtime::build(&cli.command)?.block_on(async {
         match cli.command {
             Command::Serve(args) => Box::pin(serve::run(args)).await,
             Command::Migrate(args) => Box::pin(migrate::run(args)).await,

@@ -17,9 +17,9 @@ use crate::{
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
-    database: DatabaseSettings,
+    pub(super) database: DatabaseSettings,
     #[command(flatten)]
-    service: ServiceSettings,
+    pub(super) service: ServiceSettings,
     /// Do not migrate; refuse to start on a database that is not migrated.
     #[arg(long)]
     no_migrate: bool,

@@ -1,5 +1,5 @@
-//! The background sweep: purges stale intelligence, enqueues its people, and lets those wait again whose
-//! suppression was lifted.
+//! The background sweep: purges stale intelligence, enqueues its people, also those whose entry is dead, and lets
+//! those wait again whose suppression was lifted.
 //!
 //! Every server may run it at once: what another one works on is skipped, so that nothing is done twice. It
 //! works in chunks, each in a transaction of its own, and its work shows in the logs. What fails is logged,

@@ -53,7 +53,7 @@ macro_rules! function_file {
 }
 
 /// The files, in the order in which they run. A new file needs its line here.
-const FILES: [(&str, &str); 22] = [
+const FILES: [(&str, &str); 23] = [
     function_file!("intake.sql"),
     function_file!("intake_staging.sql"),
     function_file!("vault.sql"),
@@ -69,6 +69,7 @@ const FILES: [(&str, &str); 22] = [
     function_file!("people_writes.sql"),
     function_file!("people_intelligence.sql"),
     function_file!("ple.sql"),
+    function_file!("ple_leasing.sql"),
     function_file!("ple_ending.sql"),
     function_file!("marketing_campaigns.sql"),
     function_file!("marketing_outreach.sql"),

@@ -42,9 +42,10 @@ pub(crate) struct Contact {
     pub(crate) updated_at: DateTime<Utc>,
 }
 
-/// Which contacts are new or changed: not deleted, and of another version than was staged.
-const CHANGED: &str =
-    "c.status <> 'inactive' AND s.contact_updated_at IS DISTINCT FROM c.updated_at";
+/// Which contacts are new or changed: of another version than was staged, and not deleted. Of those that
+/// unsubscribed or bounced only the audit trail knows whether they were: it is read last.
+const CHANGED: &str = "s.contact_updated_at IS DISTINCT FROM c.updated_at
+                       AND NOT vault.f_is_gone(c.contact_id, c.status)";
 
 #[derive(QueryableByName)]
 struct Count {
@@ -109,23 +110,28 @@ pub(in crate::golden) async fn next_stretch(
         .await?)
 }
 
-/// Contacts by their ids, in order, up to a limit of bytes; one at least.
+/// Contacts by their ids, in order. Ends with the one that makes them `max_bytes`: those after it are not read,
+/// which may be large.
 pub(in crate::golden) async fn get_contacts(
     connection: &mut AsyncPgConnection,
     contact_ids: &[i64],
     max_bytes: i64,
 ) -> Result<Vec<Contact>, Error> {
     Ok(sql_query(
-        "SELECT contact_id, email, name, phone, company, title, source, custom_fields, updated_at
-         FROM (SELECT contact_id, email, name, phone, company, title, source, custom_fields, updated_at,
-                      row_number() OVER in_order AS nth, sum(octet_length(custom_fields)) OVER in_order AS bytes
-               FROM (SELECT contact_id, email, name, phone, company, title, source,
-                            custom_fields::text AS custom_fields, updated_at
-                     FROM vault.contacts
-                     WHERE contact_id = ANY ($1)) AS found
-               WINDOW in_order AS (ORDER BY contact_id)) AS measured
-         WHERE nth = 1 OR bytes <= $2
-         ORDER BY contact_id",
+        "WITH RECURSIVE walk AS (
+             SELECT 0 AS nth, 0::bigint AS bytes, NULL::text AS custom_fields
+             UNION ALL
+             SELECT w.nth + 1, w.bytes + coalesce(octet_length(c.custom_fields), 0), c.custom_fields
+             FROM walk AS w
+             LEFT JOIN LATERAL (SELECT custom_fields::text AS custom_fields FROM vault.contacts
+                                WHERE contact_id = ($1::bigint[])[w.nth + 1]
+                                OFFSET 0) AS c ON true
+             WHERE w.nth < cardinality($1) AND w.bytes < $2
+         )
+         SELECT c.contact_id, c.email, c.name, c.phone, c.company, c.title, c.source, w.custom_fields, c.updated_at
+         FROM walk AS w
+         JOIN vault.contacts AS c ON c.contact_id = ($1::bigint[])[w.nth]
+         ORDER BY w.nth",
     )
     .bind::<Array<BigInt>, _>(contact_ids)
     .bind::<BigInt, _>(max_bytes)

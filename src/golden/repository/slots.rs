@@ -68,9 +68,11 @@ pub(in crate::golden) struct SlotFilter {
 
 /// Each index goes on with the number of the slot. `BETWEEN` says so where `=` would: with `=` the planner may
 /// count on what is looked for being spread evenly, and walk all slots for the few that a batch has.
+///
+/// Rows may be large: they are unpacked one by one, until the page is full.
 const LIST: &str = "
-    WITH page AS MATERIALIZED (
-        SELECT s.*
+    WITH RECURSIVE page AS (
+        SELECT s.id, s.slot_number
         FROM {schema}.slot AS s
         WHERE ($1 IS NULL OR s.slot_number {after} $1)
           AND ($2 IS NULL OR s.validation_status = $2)
@@ -82,19 +84,30 @@ const LIST: &str = "
           AND ($8 IS NULL OR (s.validation_status = 'rejected' AND s.rejection_reason BETWEEN $8 AND $8))
         ORDER BY {prefix}s.slot_number {direction}
         LIMIT $9
-    ), measured AS (
-        SELECT *, raw_data::text AS raw_text, row_number() OVER in_order AS nth, count(*) OVER () AS found,
-               sum(octet_length(raw_data::text) + octet_length(notes::text)
-                   + coalesce(octet_length(rejection_detail), 0) + 200) OVER in_order AS bytes
-        FROM page
-        WINDOW in_order AS (ORDER BY slot_number {direction})
+    ), found AS MATERIALIZED (
+        SELECT array_agg(id ORDER BY slot_number {direction}) AS ids FROM page
+    ), walk AS (
+        SELECT 0 AS nth, 0::bigint AS bytes, NULL::text AS raw_data
+        UNION ALL
+        SELECT w.nth + 1, w.bytes + octet_length(r.raw_data) + r.other_bytes, r.raw_data
+        FROM walk AS w
+        CROSS JOIN found AS f
+        CROSS JOIN LATERAL (
+            SELECT s.raw_data::text AS raw_data,
+                   octet_length(s.notes::text) + coalesce(octet_length(s.rejection_detail), 0) + 200 AS other_bytes
+            FROM {schema}.slot AS s
+            WHERE s.id = f.ids[w.nth + 1]
+            OFFSET 0) AS r
+        WHERE w.bytes < $10
     )
-    SELECT id, slot_number, {key} AS key, raw_text AS raw_data, validation_status, source, batch_id, row_offset,
-           contact_id, staged_by, rejection_reason, rejection_detail, notes::text AS notes, created_at,
-           promoted_at, found
-    FROM measured
-    WHERE nth = 1 OR bytes <= $10
-    ORDER BY nth";
+    SELECT s.id, s.slot_number, s.{key} AS key, w.raw_data, s.validation_status, s.source, s.batch_id, s.row_offset,
+           s.contact_id, s.staged_by, s.rejection_reason, s.rejection_detail, s.notes::text AS notes, s.created_at,
+           s.promoted_at, cardinality(f.ids)::bigint AS found
+    FROM walk AS w
+    CROSS JOIN found AS f
+    JOIN {schema}.slot AS s ON s.id = f.ids[w.nth]
+    WHERE w.nth = 1 OR w.bytes <= $10
+    ORDER BY w.nth";
 
 /// The column whose index begins with it, of the filter that finds the fewest.
 fn prefix(filter: &SlotFilter) -> &'static str {

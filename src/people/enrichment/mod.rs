@@ -135,11 +135,14 @@ pub(super) async fn lease_enrichment(
         most => most.min(MAX_LEASED),
     };
     let lease = lease_time(request.lease_ms, settings)?;
+    let (overruns, bytes) = (settings.enrichment_max_overruns, room.limits.max_page_bytes);
     let mut connection = room.connection().await?;
     // A caller who is gone by then cannot use the leases; but a connection that is let go in the middle of a
     // statement is one less for the others.
     let leases = room
-        .uncut(async move { repository::lease(&mut connection, &worker, most, lease).await })
+        .uncut(async move {
+            repository::lease(&mut connection, &worker, most, lease, overruns, bytes).await
+        })
         .await?;
     Ok(pb::LeaseEnrichmentResponse {
         leases: leases.into_iter().map(convert::lease).collect(),

@@ -14,27 +14,31 @@ use crate::{
     },
 };
 
-/// The keys of a row that staging looks at, sorted. Texts under them reach an index, but for [`UNINDEXED`].
-const KEYS: [&str; 8] = [
+/// The keys of a row that staging looks at, sorted. Their texts have the limit of an index, whether or not they
+/// reach one: a person is leased and listed with many others.
+const KEYS: [&str; 11] = [
     "department",
-    "email",
+    EMAIL_KEY,
+    "first_name",
+    "last_name",
     "linkedin_url",
     "location",
     "name",
+    "phone",
     "seniority",
     "title",
     "website",
 ];
-/// The keys whose texts reach no index.
-const UNINDEXED: [&str; 2] = ["email", "title"];
+/// The key of the email, which has a limit of its own.
+const EMAIL_KEY: &str = "email";
 
 /// The email of a row that can be staged.
 ///
 /// # Errors
 /// Why it cannot be.
 pub(super) fn key(raw: &[u8], limits: &RowLimits) -> Result<String, RowRejection> {
-    let fields = row::validate_keys(raw, limits, &KEYS, &UNINDEXED)?;
-    row::parse_email(fields.get("email")).map(|email| email.to_string())
+    let fields = row::validate_keys(raw, limits, &KEYS, &[EMAIL_KEY])?;
+    row::parse_email(fields.get(EMAIL_KEY)).map(|email| email.to_string())
 }
 
 /// What a slot says, for `people.f_promote_slots`. What it says nothing of is left out.
@@ -98,13 +102,13 @@ fn values(slot: &PendingSlot) -> Result<Values, SlotRejection> {
         slot_number: slot.slot_number,
         email: email.to_string(),
         name: reading.indexed_text("name")?,
-        first_name: reading.text("first_name"),
-        last_name: reading.text("last_name"),
-        title: reading.text("title"),
+        first_name: reading.indexed_text("first_name")?,
+        last_name: reading.indexed_text("last_name")?,
+        title: reading.indexed_text("title")?,
         linkedin_url: reading
             .linkedin_url("linkedin_url", LinkedInKind::Person)
             .map(|url| url.to_string()),
-        phone: reading.text("phone"),
+        phone: reading.indexed_text("phone")?,
         location: reading.indexed_text("location")?,
         seniority: reading.indexed_text("seniority")?,
         department: reading.indexed_text("department")?,

@@ -130,22 +130,27 @@ pub(in crate::people) struct Lease {
     pub(in crate::people) attempt: i32,
 }
 
-/// Leases people, in the order in which they are to be enriched.
+/// Leases people, in the order in which they are to be enriched, as long as they have `max_bytes` together. Who
+/// was overrun `max_overruns` times is dead instead.
 pub(in crate::people) async fn lease(
     connection: &mut AsyncPgConnection,
     worker: &str,
     most: i32,
     lease: Duration,
+    max_overruns: i32,
+    max_bytes: i64,
 ) -> Result<Vec<Lease>, Error> {
     let statement = format!(
         "SELECT {}, l.lease_token, l.lease_expires_at, l.priority, l.attempt
-         FROM ple.f_lease($1, $2, $3 * interval '1 millisecond') AS l",
+         FROM ple.f_lease($1, $2, $3 * interval '1 millisecond', $4, $5) AS l",
         person_columns("(l.person)")
     );
     Ok(sql_query(statement)
         .bind::<Text, _>(worker)
         .bind::<Integer, _>(most)
         .bind::<BigInt, _>(millis(lease))
+        .bind::<Integer, _>(max_overruns)
+        .bind::<BigInt, _>(max_bytes)
         .get_results(connection)
         .await?)
 }
@@ -330,19 +335,11 @@ pub(in crate::people) struct Stats {
     pub(in crate::people) oldest_ready_at: Option<DateTime<Utc>>,
 }
 
-const STATS: &str = "
-    SELECT count(*) FILTER (WHERE q.state IN ('queued', 'leased') AND q.due) AS ready,
-           count(*) FILTER (WHERE q.state = 'queued' AND NOT q.due) AS delayed,
-           count(*) FILTER (WHERE q.state = 'leased' AND NOT q.due) AS leased,
-           count(*) FILTER (WHERE q.state = 'completed') AS completed,
-           count(*) FILTER (WHERE q.state = 'dead') AS dead,
-           count(*) FILTER (WHERE q.state = 'suppressed') AS suppressed,
-           min(q.enqueued_at) FILTER (WHERE q.state IN ('queued', 'leased') AND q.due) AS oldest_ready_at
-    FROM (SELECT *, available_at <= now() AS due FROM ple.enrichment_queue) AS q";
-
 /// The whole queue, counted in one snapshot.
 pub(in crate::people) async fn stats(connection: &mut AsyncPgConnection) -> Result<Stats, Error> {
-    Ok(sql_query(STATS).get_result(connection).await?)
+    Ok(sql_query("SELECT * FROM ple.f_stats()")
+        .get_result(connection)
+        .await?)
 }
 
 /// What a chunk of the sweep did.

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{get, promote_all, slots};
 use crate::harness::{App, refusal};
 
-async fn stage(app: &App, contact_ids: Vec<i64>) -> StageCompaniesFromVaultResponse {
+pub(super) async fn stage(app: &App, contact_ids: Vec<i64>) -> StageCompaniesFromVaultResponse {
     let request = StageCompaniesFromVaultRequest { contact_ids };
     let mut client = app.company().await;
     let mut stream = client
@@ -137,5 +137,62 @@ async fn many_callers_at_once_stage_each_contact_once() {
     let staged: i64 = done.iter().map(|(staged, _, _)| staged).sum();
     let unchanged: i64 = done.iter().map(|(_, unchanged, _)| unchanged).sum();
     assert_eq!((staged, unchanged), (500, 2_500));
+    app.stop().await;
+}
+
+/// What is deleted says nothing of its company any more, also where its status is another.
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_contacts_are_not_staged_and_a_slot_that_was_is_its_companys() {
+    let app = App::start().await;
+    let sql = app.sql().await;
+    sql.run(
+        "INSERT INTO vault.contacts (email, company, source, status)
+         SELECT status || '@' || status || '.com', 'C', 'apollo', status
+         FROM unnest(ARRAY['unsubscribed', 'bounced', 'active']) AS status",
+    )
+    .await;
+    assert_eq!(
+        stage(&app, vec![]).await.staged,
+        3,
+        "consent to mail says nothing of a company"
+    );
+    sql.run("UPDATE vault.contacts SET company = 'D', updated_at = clock_timestamp()")
+        .await;
+    for status in ["unsubscribed", "bounced", "active"] {
+        app.delete_contact(&format!("{status}@{status}.com")).await;
+    }
+    let done = stage(&app, vec![]).await;
+    assert_eq!((done.done, done.left), (0, 0));
+    // Contacts that are still there may have said the same, and have no slot of their own.
+    assert_eq!(promote_all(&app).await, [3, 0, 0, 0]);
+    app.stop().await;
+}
+
+/// The time of a contact does not move when a deletion goes on record beside another status.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_that_is_deleted_while_it_is_staged_is_not() {
+    let app = App::start().await;
+    let holder = app.sql().await;
+    let sql = app.sql().await;
+    sql.run(
+        "INSERT INTO vault.contacts (email, company, source, status)
+         VALUES ('a@acme.com', 'Acme', 'apollo', 'bounced')",
+    )
+    .await;
+    // Whoever stages the contact has read it, and waits here.
+    holder
+        .run(
+            "BEGIN;
+             INSERT INTO company.staged_contacts (contact_id, contact_updated_at)
+             SELECT contact_id, '-infinity' FROM vault.contacts",
+        )
+        .await;
+    let delete = async {
+        sql.until_somebody_waits().await;
+        app.delete_contact("a@acme.com").await;
+        holder.run("ROLLBACK").await;
+    };
+    let (done, ()) = tokio::join!(stage(&app, vec![]), delete);
+    assert_eq!(done.done, 0);
     app.stop().await;
 }

@@ -3,12 +3,14 @@
 mod bad_rows;
 mod from_vault;
 mod history;
+mod large_rows;
 mod linking;
 mod listing;
 mod promoting;
 mod reading;
 mod staging;
 mod updating;
+mod versions;
 
 use leadvault::proto::{
     company::v1::{

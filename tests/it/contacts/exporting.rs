@@ -66,7 +66,7 @@ async fn everything_that_a_filter_matches_is_exported_by_id() {
         .await
         .unwrap();
     assert!(all.iter().map(|contact| contact.contact_id).eq(ids));
-    assert!(all.iter().all(|contact| contact.etag.len() == 32));
+    assert!(all.iter().all(|contact| contact.etag.len() == 16));
     let filter = ContactFilter {
         source: "apify".into(),
         score_from: "50".into(),

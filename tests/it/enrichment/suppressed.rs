@@ -9,7 +9,7 @@ use super::{
 use crate::harness::{App, Sql, until};
 
 /// A sweep, as a server does it: what it purged, enqueued and returned.
-async fn sweep(sql: &Sql) -> [i64; 3] {
+pub(super) async fn sweep(sql: &Sql) -> [i64; 3] {
     let rows = sql
         .rows(
             "SELECT purged, enqueued, returned FROM ple.f_sweep(1000, 0, 5, 'system')",

@@ -7,6 +7,7 @@ use super::{
     enqueue, entry, fail, id,
     intelligence::{ago, get, known, put},
     lease, person, persons, suppress,
+    suppressed::sweep,
 };
 use crate::harness::{App, Service, Sql, Workspace, free_port, fresh_database, refused, until};
 
@@ -198,21 +199,14 @@ async fn the_sweep_enqueues_whom_it_should() {
         &[fresh],
     )
     .await;
-    let row = sql
-        .rows(
-            "SELECT purged, enqueued, returned FROM ple.f_sweep(100, 0, 5, 'system')",
-            &[],
-        )
-        .await;
-    let swept: [i64; 3] = [row[0].get(0), row[0].get(1), row[0].get(2)];
     assert_eq!(
-        swept,
-        [7, 2, 0],
-        "all but what is fresh; who was done, and who is new"
+        sweep(&sql).await,
+        [7, 3, 0],
+        "all but what is fresh; who was done, who is dead, and who is new"
     );
     use EnrichmentState as State;
     for (person_id, state, priority) in [
-        (dead, State::Dead, 9),
+        (dead, State::Queued, 0),
         (done, State::Queued, 0),
         (held, State::Leased, 7),
         (new, State::Queued, 0),
@@ -234,13 +228,7 @@ async fn the_sweep_enqueues_whom_it_should() {
     refused(get(&app, Key::PersonId(new.clone())).await).is(Code::NotFound, "NOT_FOUND");
     // The suppression is lifted: the sweep makes up for it.
     super::lift(&sql, "suppressed@x.example").await;
-    let row = sql
-        .rows(
-            "SELECT purged, enqueued, returned FROM ple.f_sweep(100, 0, 5, 'system')",
-            &[],
-        )
-        .await;
-    assert_eq!(row[0].get::<_, i64>(2), 1);
+    assert_eq!(sweep(&sql).await, [0, 0, 1]);
     assert_eq!(entry(&app, suppressed).await.state(), State::Queued);
     app.stop().await;
 }
@@ -300,4 +288,47 @@ async fn the_work_of_the_sweep_shows_in_the_log() {
     for count in ["purged=1", "enqueued=1", "returned=0"] {
         assert!(line.contains(count), "{line}");
     }
+}
+
+/// What was known of a person ran out: that is a new need, and a dead entry is that of an earlier one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_lets_a_dead_entry_begin_afresh_and_once() {
+    let app = App::start_with(&NEVER).await;
+    let sql = app.sql().await;
+    let ids = persons(&sql, 2).await;
+    enqueue(&app, ids.iter().map(|id| (id, 9))).await;
+    for lease in lease(&app, 2).await {
+        fail(&app, &id(&lease), lease.lease_token, true)
+            .await
+            .unwrap();
+    }
+    suppress(&sql, "p2@x.example", "all").await;
+    known_of_all(&sql, "now()").await;
+    assert_eq!(sweep(&sql).await, [2, 1, 0]);
+    let afresh = entry(&app, &ids[0]).await;
+    assert_eq!(afresh.state(), EnrichmentState::Queued);
+    assert_eq!(
+        (afresh.attempts, afresh.failures, afresh.priority),
+        (0, 0, 0)
+    );
+    assert_eq!((afresh.last_error.as_str(), afresh.end_time), ("", None));
+    // The suppressed one is set aside, and waits once the suppression is lifted.
+    let aside = entry(&app, &ids[1]).await;
+    assert_eq!(
+        (aside.state(), aside.failures),
+        (EnrichmentState::Suppressed, 0)
+    );
+    super::lift(&sql, "p2@x.example").await;
+    assert_eq!(sweep(&sql).await, [0, 0, 1]);
+
+    // Dead again, with nothing to purge: it stays dead.
+    for lease in lease(&app, 2).await {
+        assert!(lease.lease_token > 1);
+        fail(&app, &id(&lease), lease.lease_token, true)
+            .await
+            .unwrap();
+    }
+    assert_eq!(sweep(&sql).await, [0, 0, 0]);
+    assert_eq!(entry(&app, &ids[0]).await.state(), EnrichmentState::Dead);
+    app.stop().await;
 }

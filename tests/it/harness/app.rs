@@ -145,6 +145,35 @@ impl Sql {
         self.0.batch_execute(statements).await.unwrap();
     }
 
+    /// Waits until another connection waits for a lock of this database's.
+    pub(crate) async fn until_somebody_waits(&self) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while self.one::<i64>(waiting, &[]).await == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until this is the only connection: the service has stopped, and every connection of its has told the
+    /// statistics what it did.
+    pub(crate) async fn until_alone(&self) {
+        let others = "SELECT count(*) FROM pg_stat_activity
+                      WHERE datname = current_database() AND backend_type = 'client backend'
+                        AND pid <> pg_backend_pid()";
+        while self.one::<i64>(others, &[]).await > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    /// How many blocks of values too large for their table were read or written so far, as far as connections
+    /// have told.
+    pub(crate) async fn large_blocks(&self, table: &str) -> i64 {
+        self.run("SELECT pg_stat_force_next_flush()").await;
+        let blocks = "SELECT toast_blks_read + toast_blks_hit FROM pg_statio_user_tables
+                      WHERE relid = $1::text::regclass";
+        self.one(blocks, &[&table]).await
+    }
+
     /// Runs statements that must fail, and says how.
     pub(crate) async fn refused(&self, statements: &str) -> String {
         let error = self.0.batch_execute(statements).await.unwrap_err();

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use leadvault::proto::{
     intake::v1::{IngestRowsRequest, IngestRowsResponse},
     r#type::v1::ErrorReason,
+    vault::v1::{ContactKey, DeleteContactRequest, GetContactRequest, contact_key::Key},
 };
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
@@ -43,6 +44,23 @@ impl App {
         let response = self.ingest(batch_id, source, &rows).await;
         let outcomes = response.outcomes.into_iter();
         outcomes.map(|outcome| outcome.load_id).collect()
+    }
+
+    /// Deletes the contact of an email by `DeleteContact`.
+    pub(crate) async fn delete_contact(&self, email: &str) {
+        let mut client = self.vault().await;
+        let request = GetContactRequest {
+            key: Some(ContactKey {
+                key: Some(Key::Email(email.to_owned())),
+            }),
+        };
+        let contact = client.get_contact(request).await.unwrap().into_inner();
+        let contact = contact.contact.unwrap();
+        let request = DeleteContactRequest {
+            contact_id: contact.contact_id,
+            etag: contact.etag,
+        };
+        client.delete_contact(request).await.unwrap();
     }
 }
 

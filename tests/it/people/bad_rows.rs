@@ -42,13 +42,34 @@ async fn law_3_no_row_takes_another_down() {
             Reason::TextTooLong,
             "/name",
         ),
+        (
+            format!(r#"{{"email":"a@x.example","first_name":"{long}"}}"#),
+            Reason::TextTooLong,
+            "/first_name",
+        ),
+        (
+            format!(r#"{{"email":"a@x.example","last_name":"{long}"}}"#),
+            Reason::TextTooLong,
+            "/last_name",
+        ),
+        (
+            format!(r#"{{"email":"a@x.example","title":"{long}"}}"#),
+            Reason::TextTooLong,
+            "/title",
+        ),
+        (
+            format!(r#"{{"email":"a@x.example","phone":"{long}"}}"#),
+            Reason::TextTooLong,
+            "/phone",
+        ),
     ];
+    let longest = "x".repeat(1_000);
     let mut request = rows(&[json!({"email": "first@x.example"})]);
     request
         .json_rows
         .extend(bad.iter().map(|(row, ..)| row.clone().into_bytes().into()));
     request.json_rows.push(
-        format!(r#"{{"email":"last@x.example","title":"{long}"}}"#)
+        format!(r#"{{"email":"last@x.example","title":"{longest}"}}"#)
             .into_bytes()
             .into(),
     );
@@ -60,7 +81,7 @@ async fn law_3_no_row_takes_another_down() {
         assert!(!outcome.detail.is_empty());
     }
     assert_eq!(promote_all(&app).await, [2, 0, 0, 0]);
-    assert_eq!(person(&app, "last@x.example").await.title, long);
+    assert_eq!(person(&app, "last@x.example").await.title, longest);
     app.stop().await;
 }
 
@@ -136,11 +157,13 @@ async fn a_slot_that_was_written_past_the_service_is_read_like_any_or_refused() 
              ('Jane@X.example', '{{\"name\": \"Jane Doe\"}}'),
              ('nobody', '{{}}'),
              ('b@x.example', '[]'),
-             ('c@x.example', '{{\"seniority\": \"{}\"}}')",
+             ('c@x.example', '{{\"seniority\": \"{0}\"}}'), ('d@x.example', '{{\"phone\": \"{0}\"}}'),
+             ('e@x.example', '{{\"title\": \"{0}\"}}'), ('f@x.example', '{{\"last_name\": \"{0}\"}}'),
+             ('g@x.example', '{{\"first_name\": \"{0}\"}}')",
         "x".repeat(1_001)
     ))
     .await;
-    assert_eq!(promote_all(&app).await, [1, 0, 0, 3]);
+    assert_eq!(promote_all(&app).await, [1, 0, 0, 7]);
     assert_eq!(person(&app, "jane@x.example").await.name, "Jane Doe");
     let slots = slots(&app).await;
     let reasons: Vec<_> = slots
@@ -160,6 +183,10 @@ async fn a_slot_that_was_written_past_the_service_is_read_like_any_or_refused() 
             SlotRejectionReason::Unspecified,
             SlotRejectionReason::InvalidEmail,
             SlotRejectionReason::NotAnObject,
+            SlotRejectionReason::TextTooLong,
+            SlotRejectionReason::TextTooLong,
+            SlotRejectionReason::TextTooLong,
+            SlotRejectionReason::TextTooLong,
             SlotRejectionReason::TextTooLong,
         ]
     );

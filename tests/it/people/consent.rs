@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{bring, person, promote_all, rows, stage};
 use crate::harness::App;
 
-async fn suppress(app: &App, entries: &[(&str, Channel, Reason)]) {
+pub(super) async fn suppress(app: &App, entries: &[(&str, Channel, Reason)]) {
     let entries = entries.iter().map(|(email, scope, reason)| Entry {
         email: (*email).to_owned(),
         scope: (*scope).into(),

@@ -7,7 +7,7 @@ use super::{people, person, promote_all, slots};
 use crate::harness::{App, Sql, assert_field};
 
 /// Stages contacts, all or some, and returns the last message.
-async fn from_vault(app: &App, contact_ids: &[i64]) -> StagePeopleFromVaultResponse {
+pub(super) async fn from_vault(app: &App, contact_ids: &[i64]) -> StagePeopleFromVaultResponse {
     let request = StagePeopleFromVaultRequest {
         contact_ids: contact_ids.to_vec(),
     };

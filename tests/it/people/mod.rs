@@ -3,6 +3,7 @@
 mod archiving;
 mod bad_rows;
 mod consent;
+mod deleted;
 mod from_vault;
 mod history;
 mod linking;

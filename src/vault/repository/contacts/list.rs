@@ -70,27 +70,38 @@ pub(in crate::vault) struct ListedContact {
 }
 
 /// `{prefix}`, `{start}` and `{first}` are empty, or put the source in front: see [`by_source`].
+///
+/// Tags and custom fields may be large: they are unpacked one contact after the other, until the page is full.
 const LIST: &str = "
-    WITH page AS MATERIALIZED (
-        SELECT c.*
+    WITH RECURSIVE page AS (
+        SELECT c.contact_id, c.{key}
         FROM vault.contacts AS c
         WHERE {filter}
           AND ($11 IS NULL OR ({prefix}c.{key}, c.contact_id) {after} ({start}{cast}, $12))
         ORDER BY {first}c.{key} {direction}, c.contact_id {direction}
         LIMIT $13
-    ), measured AS (
-        SELECT p.contact_id, row_number() OVER in_order AS nth, count(*) OVER () AS found,
-               sum(120 + octet_length(concat(p.email, p.name, p.phone, p.company, p.title, p.source))
-                   + octet_length(p.tags::text) + octet_length(p.custom_fields::text)) OVER in_order AS bytes
-        FROM page AS p
-        WINDOW in_order AS (ORDER BY p.{key} {direction}, p.contact_id {direction})
+    ), found AS MATERIALIZED (
+        SELECT array_agg(p.contact_id ORDER BY p.{key} {direction}, p.contact_id {direction}) AS ids FROM page AS p
+    ), walk AS (
+        SELECT 0 AS nth, 0::bigint AS bytes
+        UNION ALL
+        SELECT w.nth + 1, w.bytes + r.bytes
+        FROM walk AS w
+        CROSS JOIN found AS f
+        CROSS JOIN LATERAL (
+            SELECT 120 + octet_length(concat(c.email, c.name, c.phone, c.company, c.title, c.source))
+                   + octet_length(c.tags::text) + octet_length(c.custom_fields::text) AS bytes
+            FROM vault.contacts AS c
+            WHERE c.contact_id = f.ids[w.nth + 1]
+            OFFSET 0) AS r
+        WHERE w.bytes < $14
     )
-    SELECT {columns}, m.found
-    FROM measured AS m
-    JOIN page AS p ON p.contact_id = m.contact_id
-    CROSS JOIN LATERAL (SELECT ROW(p.*)::vault.contacts AS c) AS r
-    WHERE m.nth = 1 OR m.bytes <= $14
-    ORDER BY m.nth";
+    SELECT {columns}, cardinality(f.ids)::bigint AS found
+    FROM walk AS w
+    CROSS JOIN found AS f
+    JOIN vault.contacts AS c ON c.contact_id = f.ids[w.nth]
+    WHERE w.nth = 1 OR w.bytes <= $14
+    ORDER BY w.nth";
 
 /// The list of one source in the order of creation, written so that only the index which begins with the
 /// source gives that order. With `=` the planner counts on the source's contacts being spread evenly and
@@ -133,7 +144,7 @@ pub(in crate::vault) async fn list_contacts(
         .replace("{cast}", cast)
         .replace("{after}", after)
         .replace("{direction}", direction)
-        .replace("{columns}", &columns("(r.c)"));
+        .replace("{columns}", &columns("c"));
     let last = request.after.as_ref();
     let query = filtered(statement, filter);
     let query = match order.by {

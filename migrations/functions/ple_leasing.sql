@@ -1,0 +1,239 @@
+-- Leases: who goes next, and how the queue stands.
+--
+-- An entry that waits stands in the line, or beside it: in_line says where it is looked for, state and
+-- available_at alone say who may have it. Who is with a worker or failed is put beside the line, by the time
+-- when that ends; a lease looks at the head of the line and at who is due beside it.
+
+-- Who goes next, best first: the highest priority, of equals who waited longest. As the calling statement sees
+-- them; nobody is locked. The fate is what a lease makes of each: leased; suppressed; or dead, whose leases were
+-- overrun so often that its workers must die of it. The bytes are what it takes in an answer.
+--
+-- Those who are due beside the line are all read, since they stand in the order of time; f_line_up sees to it
+-- that they are few.
+CREATE FUNCTION ple.f_next(p_now timestamptz, p_most bigint, p_max_overruns integer)
+RETURNS TABLE (person_id uuid, priority integer, enqueued_at timestamptz, lease_token bigint, fate text,
+               bytes bigint)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+-- The line has its order from its index; statistics of an empty queue must not talk the planner into sorting all.
+-- What it thinks of the few rows that are sorted after all would call for compiling them.
+SET jit = off
+SET enable_sort = off
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH line AS MATERIALIZED (
+        SELECT q.priority, q.enqueued_at, q.person_id
+        FROM ple.enrichment_queue AS q
+        WHERE q.state IN ('queued', 'leased') AND q.in_line AND q.available_at <= p_now
+        ORDER BY q.priority DESC, q.enqueued_at, q.person_id
+        LIMIT p_most
+    ), beside AS MATERIALIZED (
+        SELECT q.priority, q.enqueued_at, q.person_id
+        FROM ple.enrichment_queue AS q
+        WHERE q.state IN ('queued', 'leased') AND NOT q.in_line AND q.available_at <= p_now
+        ORDER BY q.priority DESC, q.enqueued_at, q.person_id
+        LIMIT p_most
+    ), next AS MATERIALIZED (
+        SELECT n.*
+        FROM (TABLE line UNION ALL TABLE beside) AS n
+        ORDER BY n.priority DESC, n.enqueued_at, n.person_id
+        LIMIT p_most
+    )
+    SELECT q.person_id, q.priority, q.enqueued_at, q.lease_token,
+           CASE WHEN ple.f_is_suppressed(p.email) THEN 'suppressed'
+                -- A lease that neither failed nor completed its entry was overrun.
+                WHEN q.attempts - q.failures >= p_max_overruns THEN 'dead'
+                ELSE 'leased' END,
+           400 + octet_length(concat(p.email, p.name, p.first_name, p.last_name, p.title, p.linkedin_url, p.phone,
+                                     p.location, p.seniority, p.department))::bigint
+    FROM next AS n
+    JOIN ple.enrichment_queue AS q ON q.person_id = n.person_id
+    JOIN people.master AS p ON p.id = n.person_id
+    ORDER BY n.priority DESC, n.enqueued_at, n.person_id;
+END
+$$;
+
+COMMENT ON FUNCTION ple.f_next(timestamptz, bigint, integer) IS
+    'Who goes next in the enrichment queue, best first, and what a lease makes of each';
+
+-- Puts those who are due beside the line into it, where they are many: each lease reads all of them. A few are
+-- left where they are, since most are leased before it matters.
+CREATE FUNCTION ple.f_line_up(p_now timestamptz)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_sort = off
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+BEGIN
+    PERFORM 1
+    FROM ple.enrichment_queue AS q
+    WHERE q.state IN ('queued', 'leased') AND NOT q.in_line AND q.available_at <= p_now
+    ORDER BY q.available_at
+    OFFSET 100
+    LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+
+    WITH due AS MATERIALIZED (
+        SELECT q.person_id
+        FROM ple.enrichment_queue AS q
+        WHERE q.state IN ('queued', 'leased') AND NOT q.in_line AND q.available_at <= p_now
+        ORDER BY q.available_at
+        LIMIT 2000
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE ple.enrichment_queue AS q
+    SET in_line = true
+    FROM due AS d
+    WHERE q.person_id = d.person_id;
+END
+$$;
+
+COMMENT ON FUNCTION ple.f_line_up(timestamptz) IS
+    'Puts those who are due beside the line of the enrichment queue into it, where they are many';
+
+-- Leases people to a worker, in the order of f_next, as long as there is room for them in an answer; the others
+-- stay free. Who is not to be leased any more is set aside or ended in the same statement, and the next one takes
+-- the place. Without p_max_overruns none ends, without p_max_bytes there is always room.
+--
+-- One statement looks, locks and takes: an entry that was free in its snapshot is only passed over where
+-- somebody else holds it at that moment, or changed it since.
+CREATE FUNCTION ple.f_lease(
+    p_worker text, p_most integer, p_ttl interval, p_max_overruns integer DEFAULT NULL,
+    p_max_bytes bigint DEFAULT NULL)
+RETURNS TABLE (person people.master, lease_token bigint, lease_expires_at timestamptz, priority integer,
+               attempt integer)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+-- All is probed by key.
+SET jit = off
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    v_now    CONSTANT timestamptz := ple.f_share_ledger();
+    v_until  CONSTANT timestamptz := v_now + p_ttl;
+    v_leased uuid[] := '{}';
+    v_bytes  bigint := 0;
+    v_look   bigint := p_most + 10;
+    v_round  record;
+BEGIN
+    LOOP
+        WITH seen AS MATERIALIZED (
+            SELECT s.* FROM ple.f_next(v_now, v_look, p_max_overruns) AS s
+        ), held AS MATERIALIZED (
+            SELECT s.*
+            FROM seen AS s
+            -- The entry as it was seen: one that changed since may have another rank.
+            JOIN ple.enrichment_queue AS q
+                ON q.person_id = s.person_id AND q.lease_token = s.lease_token AND q.priority = s.priority
+                AND q.enqueued_at = s.enqueued_at
+            WHERE s.fate = 'leased' AND q.state IN ('queued', 'leased') AND q.available_at <= v_now
+            ORDER BY s.priority DESC, s.enqueued_at, s.person_id
+            LIMIT p_most - cardinality(v_leased)
+            FOR UPDATE OF q SKIP LOCKED
+        ), ended AS MATERIALIZED (
+            SELECT s.*
+            FROM seen AS s
+            JOIN ple.enrichment_queue AS q ON q.person_id = s.person_id AND q.lease_token = s.lease_token
+            WHERE s.fate <> 'leased' AND q.state IN ('queued', 'leased') AND q.available_at <= v_now
+            FOR UPDATE OF q SKIP LOCKED
+        ), fitting AS (
+            SELECT h.person_id, h.fate, h.bytes
+            FROM (SELECT i.*, sum(i.bytes) OVER (ORDER BY i.priority DESC, i.enqueued_at, i.person_id) AS total
+                  FROM held AS i) AS h
+            -- One at least, or nobody could ever have it.
+            WHERE p_max_bytes IS NULL OR v_bytes + h.total <= p_max_bytes OR v_bytes + h.total = h.bytes
+        ), taken AS (
+            UPDATE ple.enrichment_queue AS q
+            SET state = t.fate,
+                in_line = q.in_line AND t.fate <> 'leased',
+                available_at = CASE WHEN t.fate = 'leased' THEN v_until ELSE q.available_at END,
+                lease_expires_at = CASE WHEN t.fate = 'leased' THEN v_until END,
+                leased_at = CASE WHEN t.fate = 'leased' THEN v_now ELSE q.leased_at END,
+                leased_by = CASE WHEN t.fate = 'leased' THEN p_worker ELSE q.leased_by END,
+                -- Of a dead one, too: a worker who comes back after all has lost its lease.
+                lease_token = q.lease_token + (t.fate <> 'suppressed')::integer,
+                attempts = q.attempts + (t.fate = 'leased')::integer,
+                last_error = CASE WHEN t.fate = 'dead'
+                                  THEN format('lease overrun %s times', q.attempts - q.failures)
+                                  ELSE q.last_error END,
+                ended_at = CASE WHEN t.fate = 'dead' THEN v_now END
+            FROM (TABLE fitting UNION ALL SELECT e.person_id, e.fate, 0 FROM ended AS e) AS t
+            WHERE q.person_id = t.person_id
+            RETURNING q.person_id, q.state, t.bytes
+        )
+        SELECT (SELECT count(*) FROM seen) AS seen, (SELECT count(*) FROM held) AS held,
+               coalesce(array_agg(t.person_id) FILTER (WHERE t.state = 'leased'), '{}') AS leased,
+               coalesce(sum(t.bytes), 0) AS bytes
+        INTO STRICT v_round
+        FROM taken AS t;
+        v_leased := v_leased || v_round.leased;
+        v_bytes := v_bytes + v_round.bytes;
+        EXIT WHEN cardinality(v_leased) >= p_most OR v_round.held > cardinality(v_round.leased)
+                  OR v_round.seen < v_look;
+        -- Others hold those who were seen, or they are no more: further down.
+        v_look := v_look * 4;
+    END LOOP;
+    PERFORM ple.f_line_up(v_now);
+
+    RETURN QUERY
+    SELECT p, q.lease_token, q.lease_expires_at, q.priority, q.attempts
+    FROM ple.enrichment_queue AS q
+    JOIN people.master AS p ON p.id = q.person_id
+    WHERE q.person_id = ANY (v_leased)
+    ORDER BY q.priority DESC, q.enqueued_at, q.person_id;
+END
+$$;
+
+COMMENT ON FUNCTION ple.f_lease(text, integer, interval, integer, bigint) IS
+    'Leases people to a worker until a deadline, with a fencing token each';
+
+-- How many entries are in which state, in one snapshot. Each is counted in an index, and no entry is read: what
+-- has ended is nearly all of a queue that has run for long.
+CREATE FUNCTION ple.f_stats()
+RETURNS TABLE (ready bigint, delayed bigint, leased bigint, completed bigint, dead bigint, suppressed bigint,
+               oldest_ready_at timestamptz)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+AS $$
+    WITH waiting AS (
+        SELECT q.state, q.available_at <= now() AS due, count(*) AS entries, min(q.enqueued_at) AS oldest_at
+        FROM ple.enrichment_queue AS q
+        WHERE q.state IN ('queued', 'leased') AND q.in_line
+        GROUP BY 1, 2
+        UNION ALL
+        SELECT q.state, q.available_at <= now() AS due, count(*), min(q.enqueued_at)
+        FROM ple.enrichment_queue AS q
+        WHERE q.state IN ('queued', 'leased') AND NOT q.in_line
+        GROUP BY 1, 2
+    )
+    SELECT coalesce(sum(w.entries) FILTER (WHERE w.due), 0)::bigint,
+           coalesce(sum(w.entries) FILTER (WHERE w.state = 'queued' AND NOT w.due), 0)::bigint,
+           coalesce(sum(w.entries) FILTER (WHERE w.state = 'leased' AND NOT w.due), 0)::bigint,
+           (SELECT count(*) FROM ple.enrichment_queue AS q WHERE q.state = 'completed'),
+           (SELECT count(*) FROM ple.enrichment_queue AS q WHERE q.state = 'dead'),
+           (SELECT count(*) FROM ple.enrichment_queue AS q WHERE q.state = 'suppressed'),
+           min(w.oldest_at) FILTER (WHERE w.due)
+    FROM waiting AS w
+$$;
+
+COMMENT ON FUNCTION ple.f_stats() IS 'How many entries of the enrichment queue are in which state';
+
+GRANT EXECUTE ON FUNCTION ple.f_lease, ple.f_stats TO leadvault_app;
