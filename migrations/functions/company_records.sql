@@ -64,6 +64,7 @@ BEGIN
         SELECT s.domain, s.name, s.industry, s.employee_count, s.revenue, s.location, s.linkedin_url, s.website,
                t.now, t.now
         FROM company.f_read_slots(p_slots) AS s
+        -- Depends on the slot, so that each company has a time of its own, and one only.
         CROSS JOIN LATERAL (SELECT clock_timestamp() AS now WHERE s.id IS NOT NULL) AS t
         WHERE s.id = ANY (v_new)
         ORDER BY s.domain

@@ -24,26 +24,24 @@ async fn cost(app: &App, version: usize, domain: impl Fn(usize) -> String) -> [D
     [staged, start.elapsed()]
 }
 
-/// When each version was a round over the whole call, staging took 24 times as long and promotion 33 times.
+/// When each version was a round over the whole call, staging took ten times as long and promotion fifteen times.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_versions_cost_about_what_a_thousand_domains_do() {
     let app = App::start().await;
-    let mut sums = [Duration::ZERO; 4];
+    // The best of three: other tests run beside this one.
+    let mut best = [Duration::MAX; 4];
     for version in 0..3 {
         let many = cost(&app, version, |n| format!("c{n}.com")).await;
         let one = cost(&app, version, |_| "one.com".to_owned()).await;
         println!("domains {many:?}, versions {one:?}");
-        // The first brings the plans and the pages.
-        if version > 0 {
-            for (sum, cost) in sums.iter_mut().zip([many, one].concat()) {
-                *sum += cost;
-            }
+        for (best, cost) in best.iter_mut().zip([many, one].concat()) {
+            *best = cost.min(*best);
         }
     }
-    let [staged_many, promoted_many, staged_one, promoted_one] = sums;
-    assert!(staged_one < 4 * staged_many, "{sums:?}");
+    let [staged_many, promoted_many, staged_one, promoted_one] = best;
+    assert!(staged_one < 4 * staged_many, "{best:?}");
     // Each version is a change with a history of its own, and PostgreSQL walks over those before it.
-    assert!(promoted_one < 12 * promoted_many, "{sums:?}");
+    assert!(promoted_one < 9 * promoted_many, "{best:?}");
     assert_eq!(get(&app, "one.com").await.name, "Name 2 999");
     app.stop().await;
 }
