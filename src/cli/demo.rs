@@ -1,25 +1,26 @@
 //! `leadvault demo`: the main job in one command, on an embedded PostgreSQL and made-up rows.
 //!
-//! Rows become contacts, contacts slots, slots the golden records of companies and people. What it shows at the
-//! end is read from the ledgers.
+//! Rows become contacts, contacts slots, slots the golden records of companies and people, and these are written
+//! to. What it shows at the end is read from the ledgers.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Args;
-use diesel::{QueryableByName, sql_query, sql_types};
+use diesel::sql_query;
 use diesel_async::RunQueryDsl as _;
 
 use super::{
     Error,
     client::Service,
     database::Database,
+    demo_outreach,
     demo_rows::demo_rows,
     load::{
         BatchReport, FileReport, IterSource, Options, collect_rejections, load_rows, render_reports,
     },
     promote::{promote, promote_golden},
-    report::{OutputFormat, count, new_table},
-    say,
+    report::OutputFormat,
+    report_command, say,
     serve::{self, StopSignals},
     target::Golden,
 };
@@ -40,8 +41,8 @@ const SEED: u64 = 1;
 /// See the main job: made-up rows stream through gRPC into an embedded PostgreSQL.
 ///
 /// Starts PostgreSQL and the service, streams the same 20,000 made-up rows each time (duplicates and bad
-/// ones among them), promotes them to contacts and these to companies and people, prints what became of them,
-/// and goes on serving until Ctrl-C. Each run begins with an empty database.
+/// ones among them), promotes them to contacts and these to companies and people, runs two campaigns on them with
+/// made-up answers, prints what became of it all, and goes on serving until Ctrl-C. Each run begins with an empty database.
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     #[command(flatten)]
@@ -88,7 +89,7 @@ async fn show(database: &Database, args: &DemoArgs) -> Result<(), Error> {
         database.describe()
     ));
     tokio::select! {
-        done = Box::pin(load_and_promote(database, &endpoint, args.rows)) => {
+        done = Box::pin(whole_way(&endpoint, args.rows)) => {
             say(format_args!("\n{}\n{}", done?, next_steps(&server.address().to_string()).trim_end()));
             if !args.exit {
                 say("\nserving until Ctrl-C");
@@ -106,8 +107,8 @@ async fn begin(database: &Database, args: &DemoArgs) -> Result<Server, Error> {
     serve::start(database, args.service.clone()).await
 }
 
-/// The whole way of the rows; returns the funnel.
-async fn load_and_promote(database: &Database, endpoint: &str, rows: u64) -> Result<String, Error> {
+/// The whole way, from rows to conversions; returns the reports of it.
+async fn whole_way(endpoint: &str, rows: u64) -> Result<String, Error> {
     let service = Service::new(endpoint, None)?;
     Box::pin(load(&service, rows)).await?;
     let promotion = Box::pin(promote(&service, Some(BATCH))).await?;
@@ -117,7 +118,9 @@ async fn load_and_promote(database: &Database, endpoint: &str, rows: u64) -> Res
         let promotion = Box::pin(promote_golden(&service, into, None, true)).await?;
         say(format_args!("\n{}", promotion.text().trim_end()));
     }
-    funnel(database).await
+    let outreach = demo_outreach::reach_out(&service).await?;
+    say(format_args!("\n{outreach}"));
+    Ok(report_command::overview(&service).await?)
 }
 
 /// Begins with an empty database: the demo shows the same each time.
@@ -155,33 +158,6 @@ async fn load(service: &Service, rows: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// A row of `bit.lead_funnel`.
-#[derive(QueryableByName)]
-struct Stage {
-    #[diesel(sql_type = sql_types::Text)]
-    stage: String,
-    #[diesel(sql_type = sql_types::BigInt)]
-    count: i64,
-}
-
-/// The whole way, from the rows that came in to the golden records that are there.
-async fn funnel(database: &Database) -> Result<String, Error> {
-    let mut connection = connect(&database.url, None).await?;
-    let stages: Vec<Stage> = sql_query("SELECT stage, count FROM bit.lead_funnel")
-        .load(&mut connection)
-        .await
-        .map_err(Error::DemoFunnel)?;
-    let mut table = new_table(["from row to golden record", "count"]);
-    for Stage {
-        stage,
-        count: number,
-    } in stages
-    {
-        table.add_row([stage, count(u64::try_from(number).unwrap_or(0))]);
-    }
-    Ok(table.to_string())
-}
-
 fn next_steps(address: &str) -> String {
     let call = "grpcurl -plaintext -d";
     let service = "leadvault.intake.v1.IntakeService";
@@ -191,6 +167,7 @@ fn next_steps(address: &str) -> String {
          \x20 {call} '{{\"batch_id\":\"{BATCH}\",\"page_size\":5}}' {address} {service}/ListRejectedRows\n\
          \x20 {call} '{{\"row\":{{\"batch_id\":\"{BATCH}\",\"lane\":0,\"offset\":7}}}}' {address} {service}/TraceRow\n\
          \x20 {call} '{{\"key\":{{\"domain\":\"{DOMAIN}\"}}}}' {address} leadvault.company.v1.CompanyService/GetCompany\n\
-         \x20 {call} '{{\"filter\":{{\"email_domain\":\"{DOMAIN}\"}},\"page_size\":3}}' {address} leadvault.people.v1.PeopleService/ListPeople\n"
+         \x20 {call} '{{\"filter\":{{\"email_domain\":\"{DOMAIN}\"}},\"page_size\":3}}' {address} leadvault.people.v1.PeopleService/ListPeople\n\
+         \x20 {call} '{{\"model\":\"ATTRIBUTION_MODEL_LINEAR\"}}' {address} leadvault.marketing.v1.MarketingService/GetAttributionReport\n"
     )
 }

@@ -72,8 +72,6 @@ enum Error {
         doing: &'static str,
         status: Box<tonic::Status>,
     },
-    #[error("the demo's funnel cannot be read: {0}")]
-    DemoFunnel(diesel::result::Error),
     #[error("cannot listen to signals: {0}")]
     Signal(std::io::Error),
     #[error("--log: {0}")]

@@ -10,7 +10,11 @@ use std::io::{self, Write as _};
 use clap::{Args, Subcommand, ValueEnum};
 use tonic::Status;
 
-use super::{client::EndpointArgs, load, retry::Failure};
+use super::{
+    client::{EndpointArgs, Service},
+    load,
+    retry::Failure,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -149,4 +153,15 @@ pub(crate) async fn run(args: ReportArgs) -> Result<(), Error> {
     let mut out = io::stdout().lock();
     out.write_all(report.as_bytes())?;
     Ok(out.flush()?)
+}
+
+/// The funnel and the campaigns of a service, as the tables that people read.
+pub(super) async fn overview(service: &Service) -> Result<String, Error> {
+    let funnel = render::funnel(fetch::funnel(service).await?);
+    let campaigns = fetch::campaigns(service, None, Order::Created).await?;
+    Ok(format!(
+        "{}\n{}",
+        funnel.text(),
+        render::campaigns(campaigns).text()
+    ))
 }
