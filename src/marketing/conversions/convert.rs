@@ -91,11 +91,11 @@ pub(super) fn filter(request: &pb::ListConversionsRequest) -> Result<ConversionF
     })
 }
 
-/// A period of conversions, either end of which may be open.
-pub(super) fn period(
-    from: Option<Timestamp>,
-    before: Option<Timestamp>,
-) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), Error> {
+/// Since when, and before when; either end may be open.
+type Ends = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
+/// A period of conversions.
+pub(super) fn period(from: Option<Timestamp>, before: Option<Timestamp>) -> Result<Ends, Error> {
     let from = from_timestamp("converted_from", from)?;
     let before = from_timestamp("converted_before", before)?;
     if let (Some(from), Some(before)) = (from, before)

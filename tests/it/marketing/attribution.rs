@@ -98,7 +98,7 @@ fn lines(report: &GetAttributionReportResponse) -> Vec<String> {
 pub(super) async fn three_journeys(app: &App) -> Sql {
     let sql = app.sql().await;
     let who = &people(app, 3).await;
-    campaigns(&sql, 1..4).await;
+    campaigns(app, 1..4).await;
     message(&sql, 1, &who[0], Some(1), "email", 0, "").await;
     message(&sql, 2, &who[0], Some(2), "linkedin", 168, "").await;
     message(&sql, 3, &who[0], Some(1), "email", 336, "").await;

@@ -174,8 +174,7 @@ async fn a_report_is_of_one_moment() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_requests_are_refused() {
     let app = App::start().await;
-    let sql = app.sql().await;
-    campaigns(&sql, 1..2).await;
+    campaigns(&app, 1..2).await;
     let mut client = app.marketing().await;
     let linear = || by(Model::Linear);
     let long_ago = Some(Timestamp {

@@ -87,9 +87,8 @@ async fn touchpoints_come_from_the_messages_before_the_conversion() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversion_is_stored_as_it_was_sent() {
     let app = App::start().await;
-    let sql = app.sql().await;
     let who = &people(&app, 1).await;
-    campaigns(&sql, 1..2).await;
+    campaigns(&app, 1..2).await;
     let mut item = sale(7, &who[0], 5, "1.50e3");
     item.campaign_id = id(1);
     let sent = Conversion {
@@ -142,7 +141,7 @@ async fn the_same_id_counts_once_and_another_conversion_of_it_is_a_conflict() {
     let app = App::start().await;
     let sql = app.sql().await;
     let who = &people(&app, 2).await;
-    campaigns(&sql, 1..3).await;
+    campaigns(&app, 1..3).await;
     message(&sql, 1, &who[0], None, "email", 1, "").await;
     let mut item = sale(7, &who[0], 5, "10.5");
     item.campaign_id = id(1);
@@ -217,7 +216,7 @@ async fn a_request_id_brings_the_first_answer_again() {
     };
     let first = client.record_conversions(request.clone()).await.unwrap();
     assert_eq!(words(first.get_ref()), ["recorded", "no campaign"]);
-    campaigns(&sql, 1..2).await;
+    campaigns(&app, 1..2).await;
     let again = client.record_conversions(request.clone()).await.unwrap();
     assert_eq!(again.into_inner(), first.into_inner());
     let other = RecordConversionsRequest {

@@ -32,9 +32,8 @@ async fn ids(app: &App, mut request: ListConversionsRequest) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_that_are_set_must_all_hold_in_both_orders_and_on_every_page() {
     let app = App::start().await;
-    let sql = app.sql().await;
     let who = &people(&app, 3).await;
-    campaigns(&sql, 1..3).await;
+    campaigns(&app, 1..3).await;
     let types = [ConversionType::Sale, ConversionType::Demo];
     let of = |number: usize| Item {
         campaign_id: [String::new(), id(1), id(2)][number % 3].clone(),
@@ -173,7 +172,7 @@ async fn bad_filters_are_named_and_a_token_is_bound_to_its_own() {
 async fn the_pages_of_one_campaign_are_read_from_its_index() {
     let app = App::start().await;
     let sql = app.sql().await;
-    campaigns(&sql, 1..3).await;
+    campaigns(&app, 1..3).await;
     sql.run(&format!(
         "INSERT INTO people.master (id, email) VALUES ('{person}', 'a@x.example');
          INSERT INTO marketing.attribution (id, person_id, campaign_id, conversion_type, converted_at)

@@ -3,7 +3,8 @@
 use leadvault::proto::{
     google::r#type::Decimal,
     marketing::v1::{
-        ConversionType, RecordConversionsRequest, RecordConversionsResponse,
+        CampaignType, ConversionType, CreateCampaignRequest, RecordConversionsRequest,
+        RecordConversionsResponse, StartCampaignRequest,
         record_conversions_request::Item,
         record_conversions_response::outcome::{Refusal, Result as Outcome},
     },
@@ -64,14 +65,19 @@ pub(super) async fn people(app: &App, count: usize) -> Vec<String> {
 }
 
 /// Active campaigns, named `c<number>`.
-pub(super) async fn campaigns(sql: &Sql, numbers: std::ops::Range<usize>) {
+pub(super) async fn campaigns(app: &App, numbers: std::ops::Range<usize>) {
+    let mut client = app.marketing().await;
     for number in numbers {
-        let id = id(number);
-        sql.run(&format!(
-            "INSERT INTO marketing.campaigns (campaign_id, name, type, status)
-             VALUES ('{id}', 'c{number}', 'nurture', 'active')"
-        ))
-        .await;
+        let campaign_id = id(number);
+        let campaign = CreateCampaignRequest {
+            campaign_id: campaign_id.clone(),
+            name: format!("c{number}"),
+            r#type: CampaignType::Nurture.into(),
+            ..Default::default()
+        };
+        client.create_campaign(campaign).await.unwrap();
+        let start = StartCampaignRequest { campaign_id };
+        client.start_campaign(start).await.unwrap();
     }
 }
 
