@@ -26,14 +26,6 @@ pub(crate) async fn message(
         &[&id, &person_id, &campaign_id, &sent_at, &opened_at, &replied_at, &status],
     )
     .await;
-    sql.run(
-        "UPDATE marketing.campaigns AS c
-         SET sent_count = o.sent, response_count = o.replied
-         FROM (SELECT campaign_id, count(*) AS sent, count(replied_at) AS replied
-               FROM marketing.outreach_history GROUP BY campaign_id) AS o
-         WHERE o.campaign_id = c.campaign_id AND (c.sent_count, c.response_count) <> (o.sent, o.replied)",
-    )
-    .await;
     id
 }
 
