@@ -62,7 +62,7 @@ pub(super) async fn reach_out(service: &Service) -> Result<String, Error> {
     let everyone = people.iter().enumerate().collect();
     let sent = send(&mut client, &first, MessageType::Initial, everyone).await?;
     let mut events = engage(&mut client, &sent.messages).await?;
-    let mut conversions = convert(&mut client, &sent.messages).await?;
+    let mut conversions = convert(&mut client, &first, &sent.messages).await?;
     // Those who bounced just now are among them: the gate holds them back.
     let silent: Vec<(usize, &Person)> = people
         .iter()
@@ -78,7 +78,7 @@ pub(super) async fn reach_out(service: &Service) -> Result<String, Error> {
     .await?;
     let again = send(&mut client, &second, MessageType::FollowUp, silent).await?;
     events += engage(&mut client, &again.messages).await?;
-    conversions += convert(&mut client, &again.messages).await?;
+    conversions += convert(&mut client, &second, &again.messages).await?;
     let mut table = new_table(["outreach", "count"]);
     for (what, number) in [
         ("people who had unsubscribed", unsubscribed),
@@ -288,6 +288,7 @@ async fn engage(
 /// What those who replied agree to; returns how many conversions that were.
 async fn convert(
     client: &mut MarketingServiceClient<Channel>,
+    campaign_id: &str,
     messages: &[Message],
 ) -> Result<usize, Error> {
     let item = |message: &Message| {
@@ -299,6 +300,7 @@ async fn convert(
         record_conversions_request::Item {
             conversion_id: Uuid::new_v4().to_string(),
             person_id: message.person_id.clone(),
+            campaign_id: campaign_id.to_owned(),
             conversion_type: r#type.into(),
             conversion_time: Some(SystemTime::now().into()),
             value: value.map(|value| Decimal {

@@ -62,11 +62,12 @@ async fn the_demo_shows_the_same_each_time() {
     assert_eq!(count("rows received"), 600);
     assert_eq!(count("rows accepted"), accepted);
     let [contacts, slots, people] = ["contacts", "person slots", "people"].map(|name| {
-        let funnel = first.split_once("from row to golden record").unwrap().1;
+        let funnel = first.split_once("from row to conversion").unwrap().1;
         let row = numbers(funnel).into_iter().find(|row| row[0] == name);
         row.unwrap()[1].parse::<u64>().unwrap()
     });
     assert_eq!([contacts, slots, people], [accepted; 3]);
+    assert!(count("messages sent") > people && count("messages held back by the gate") > 0);
     assert!(count("companies") > 1 && count("people linked to a company") > 0);
 
     let (_, next) = first.split_once("Try next:\n").unwrap();
@@ -79,6 +80,7 @@ async fn the_demo_shows_the_same_each_time() {
             "intake.v1.IntakeService/TraceRow",
             "company.v1.CompanyService/GetCompany",
             "people.v1.PeopleService/ListPeople",
+            "marketing.v1.MarketingService/GetAttributionReport",
         ]
     );
     assert_eq!(workspace.postmaster(), None, "its PostgreSQL runs on");
