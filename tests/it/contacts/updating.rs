@@ -232,7 +232,6 @@ async fn an_etag_is_the_contents_and_not_the_sessions() {
         "custom_fields = '{\"a\": 1}'",
         "score = 1",
         "status = 'bounced'",
-        "last_activity_at = now()",
         "updated_at = updated_at + interval '1 microsecond'",
         "pinned_fields = '{name}'",
     ] {
@@ -241,6 +240,11 @@ async fn an_etag_is_the_contents_and_not_the_sessions() {
             .await;
         assert_ne!(read(&app, id).await.etag, before, "{change}");
     }
+    // That somebody opened a message is no edit.
+    let before = read(&app, id).await.etag;
+    sql.run("UPDATE vault.contacts SET last_activity_at = now()")
+        .await;
+    assert_eq!(read(&app, id).await.etag, before);
     app.stop().await;
 }
 

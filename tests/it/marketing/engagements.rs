@@ -15,7 +15,7 @@ use leadvault::proto::{
 };
 use tonic::Status;
 
-use super::{active, campaign, email_to, new_id, people, record};
+use super::{active, campaign, email_to, people, record};
 use crate::harness::{App, Sql};
 
 pub(super) use EngagementKind::{Bounced, Opened, Replied};
