@@ -56,14 +56,15 @@ CREATE TRIGGER outreach_history_delete_count
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION marketing.f_count_outreach();
 
--- Whether a person is archived. An inactive person may be the ledger's doing, or its contact's, who unsubscribed:
--- both speak of email alone, and other channels stay open.
+-- Whether a person is archived. That one is inactive may be the ledger's doing, which the trail knows, or without an
+-- entry its contact's, who unsubscribed: both speak of email alone, and other channels stay open.
 CREATE FUNCTION marketing.f_is_archived(p_person people.master, p_contact_status text)
 RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN p_person.status <> 'inactive' OR p_contact_status = 'unsubscribed' THEN false
+    SELECT CASE WHEN p_person.status <> 'inactive' THEN false
+                WHEN p_contact_status = 'unsubscribed' AND vault.f_suppressed_status(p_person.email) IS NULL THEN false
                 ELSE coalesce(vault.f_person_status_before_ledger(p_person), 'inactive') = 'inactive' END
 $$;
 

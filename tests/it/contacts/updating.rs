@@ -239,7 +239,7 @@ async fn an_etag_is_the_contents_and_not_the_sessions() {
             .await;
         assert_ne!(read(&app, id).await.etag, before, "{change}");
     }
-    // Somebody opened a message meanwhile: no reason to refuse an edit.
+    // That somebody opened a message is no edit.
     let before = read(&app, id).await.etag;
     sql.run("UPDATE vault.contacts SET last_activity_at = now()")
         .await;
