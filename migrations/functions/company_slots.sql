@@ -278,8 +278,8 @@ BEGIN
         OPEN v_pending NO SCROLL FOR
             SELECT s.id, s.slot_number, s.domain, s.raw_data FROM company.slot AS s
             WHERE s.batch_id = p_batch_id AND s.validation_status = 'pending' AND s.slot_number > p_after
-            -- Only the index of batches has this order.
-            ORDER BY s.batch_id, s.slot_number
+            -- Not the order of any index: a plan in the order of all slots would walk the pending ones of others.
+            ORDER BY s.slot_number + 0
             LIMIT p_most
             FOR NO KEY UPDATE SKIP LOCKED;
     ELSE

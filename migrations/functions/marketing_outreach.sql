@@ -57,13 +57,16 @@ CREATE TRIGGER outreach_history_delete_count
     FOR EACH STATEMENT EXECUTE FUNCTION marketing.f_count_outreach();
 
 -- Whether a person is archived. That one is inactive may be the ledger's doing, which the trail knows, or without an
--- entry its contact's, who unsubscribed: both speak of email alone, and other channels stay open.
+-- entry its contact's, who unsubscribed: both speak of email alone, and other channels stay open. Who bounced keeps
+-- that status when archived, and only the trail says it.
 CREATE FUNCTION marketing.f_is_archived(p_person people.master, p_contact_status text)
 RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN p_person.status <> 'inactive' THEN false
+    SELECT CASE WHEN p_person.status = 'active' THEN false
+                WHEN vault.f_is_archived(p_person.id) THEN true
+                WHEN p_person.status <> 'inactive' THEN false
                 WHEN p_contact_status = 'unsubscribed' AND vault.f_suppressed_status(p_person.email) IS NULL THEN false
                 ELSE coalesce(vault.f_person_status_before_ledger(p_person), 'inactive') = 'inactive' END
 $$;
@@ -85,7 +88,8 @@ AS $$
                 WHEN (e.entry).scope = p_channel THEN 'channel_suppressed'
                 WHEN p_channel = 'email' AND c.status = 'unsubscribed' THEN 'person_suppressed'
                 WHEN p_channel = 'email' AND 'bounced' IN (c.status, p_person.status) THEN 'person_bounced'
-                WHEN c.status = 'inactive' OR marketing.f_is_archived(p_person, c.status) THEN 'person_inactive' END,
+                WHEN vault.f_is_gone(c.contact_id, c.status) OR marketing.f_is_archived(p_person, c.status)
+                    THEN 'person_inactive' END,
            e.entry
     FROM (VALUES (p_person.email)) AS p (email)
     LEFT JOIN vault.contacts AS c ON c.email = p.email

@@ -55,7 +55,8 @@ BEGIN
         RETURN NEXT;
         RETURN;
     ELSIF v_new.fetched_at < intelligence.fetched_at THEN
-        outcome := 'older';
+        -- What is expired is not served here either (law 14).
+        outcome := CASE WHEN intelligence.stale_at > clock_timestamp() THEN 'older' ELSE 'older_than_stale' END;
         RETURN NEXT;
         RETURN;
     END IF;

@@ -165,8 +165,8 @@ BEGIN
                 lease_expires_at = CASE WHEN t.fate = 'leased' THEN v_until END,
                 leased_at = CASE WHEN t.fate = 'leased' THEN v_now ELSE q.leased_at END,
                 leased_by = CASE WHEN t.fate = 'leased' THEN p_worker ELSE q.leased_by END,
-                -- Of a dead one, too: a worker who comes back after all has lost its lease.
-                lease_token = q.lease_token + (t.fate <> 'suppressed')::integer,
+                -- Of one that ends while leased, too: a worker who comes back after all has lost its lease.
+                lease_token = q.lease_token + (t.fate <> 'suppressed' OR q.state = 'leased')::integer,
                 attempts = q.attempts + (t.fate = 'leased')::integer,
                 last_error = CASE WHEN t.fate = 'dead'
                                   THEN format('lease overrun %s times', q.attempts - q.failures)

@@ -3,8 +3,6 @@
 //! Everything in it is made up, and the same each time: who opens, replies, bounces and buys follows from a
 //! person's place among all people in the order of their emails.
 
-use std::time::SystemTime;
-
 use prost_types::Timestamp;
 use tonic::{Status, transport::Channel};
 use uuid::Uuid;
@@ -21,7 +19,9 @@ use crate::proto::{
         MessageType, OutreachChannel, RecordConversionsRequest, RecordEngagementsRequest,
         RecordOutreachRequest, StartCampaignRequest,
         marketing_service_client::MarketingServiceClient, record_conversions_request,
-        record_engagements_request, record_outreach_request, record_outreach_response,
+        record_conversions_response::outcome::Result as Converted, record_engagements_request,
+        record_engagements_response::outcome::Result as Engaged, record_outreach_request,
+        record_outreach_response,
     },
     people::v1::{ListPeopleRequest, Person},
     vault::v1::{
@@ -272,17 +272,23 @@ async fn engage(
             events.push(event(message, EngagementKind::Bounced, bounce));
         }
     }
+    let mut recorded = 0;
     for events in events.chunks(MOST) {
         let request = RecordEngagementsRequest {
             events: events.to_vec(),
             ..RecordEngagementsRequest::default()
         };
-        client
+        let response = client
             .record_engagements(request)
             .await
             .map_err(failed("record engagements"))?;
+        let outcomes = response.into_inner().outcomes;
+        recorded += outcomes
+            .iter()
+            .filter(|o| o.result() == Engaged::Recorded)
+            .count();
     }
-    Ok(events.len())
+    Ok(recorded)
 }
 
 /// What those who replied agree to; returns how many conversions that were.
@@ -302,7 +308,7 @@ async fn convert(
             person_id: message.person_id.clone(),
             campaign_id: campaign_id.to_owned(),
             conversion_type: r#type.into(),
-            conversion_time: Some(SystemTime::now().into()),
+            conversion_time: message.sent,
             value: value.map(|value| Decimal {
                 value: value.to_string(),
             }),
@@ -311,17 +317,23 @@ async fn convert(
     };
     let who_agree = messages.iter().filter(|message| message.place % 100 < 3);
     let items: Vec<_> = who_agree.map(item).collect();
+    let mut recorded = 0;
     for items in items.chunks(MOST) {
         let request = RecordConversionsRequest {
             items: items.to_vec(),
             ..RecordConversionsRequest::default()
         };
-        client
+        let response = client
             .record_conversions(request)
             .await
             .map_err(failed("record conversions"))?;
+        let outcomes = response.into_inner().outcomes;
+        recorded += outcomes
+            .iter()
+            .filter(|o| o.result() == Converted::Recorded)
+            .count();
     }
-    Ok(items.len())
+    Ok(recorded)
 }
 
 fn failed(doing: &'static str) -> impl FnOnce(Status) -> Error {

@@ -22,7 +22,7 @@ use crate::{
     golden::fields,
     proto::marketing::v1 as pb,
     room::Room,
-    rpc::{Error, PageRequest, from_timestamp, to_timestamp},
+    rpc::{Error, PageRequest, to_timestamp},
 };
 
 /// The fields that `UpdateCampaign` changes; their columns are called alike.
@@ -156,6 +156,10 @@ pub(super) async fn list(
 }
 
 fn filter(request: pb::ListCampaignsRequest) -> Result<CampaignFilter, Error> {
+    let (created_from, created_before) = convert::period(
+        ["created_from", "created_before"],
+        [request.created_from, request.created_before],
+    )?;
     let order: pb::CampaignOrder = fields::known("order_by", request.order_by)?;
     Ok(CampaignFilter {
         status: convert::to_name(request.status, &CAMPAIGN_STATUSES)
@@ -163,8 +167,8 @@ fn filter(request: pb::ListCampaignsRequest) -> Result<CampaignFilter, Error> {
         kind: convert::to_name(request.r#type, &CAMPAIGN_TYPES)
             .map_err(|error| Error::invalid("type", error))?,
         name_prefix: fields::indexed("name_prefix", request.name_prefix)?,
-        created_from: from_timestamp("created_from", request.created_from)?,
-        created_before: from_timestamp("created_before", request.created_before)?,
+        created_from,
+        created_before,
         newest_first: order == pb::CampaignOrder::CreatedDesc,
     })
 }

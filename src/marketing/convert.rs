@@ -3,9 +3,14 @@
 //! What is wrong with an item comes back as a description, and the caller says where: a batch refuses the item
 //! alone, a call of one thing is refused whole.
 
+use chrono::{DateTime, Utc};
+use prost_types::Timestamp;
 use uuid::Uuid;
 
-use crate::proto::{marketing::v1 as pb, vault::v1 as vault};
+use crate::{
+    proto::{marketing::v1 as pb, vault::v1 as vault},
+    rpc::{Error, from_timestamp},
+};
 
 /// The types of a campaign, by their names in the database.
 pub(super) const CAMPAIGN_TYPES: [(pb::CampaignType, &str); 3] = [
@@ -143,4 +148,23 @@ pub(super) fn item_field<T>(
     value: Result<T, String>,
 ) -> Result<T, InvalidItem> {
     value.map_err(|detail| InvalidItem { field, detail })
+}
+
+/// Since when, and before when; either end may be open.
+type Ends = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
+/// A period, of the fields with these names.
+pub(super) fn period(
+    [from_field, before_field]: [&'static str; 2],
+    [from, before]: [Option<Timestamp>; 2],
+) -> Result<Ends, Error> {
+    let from = from_timestamp(from_field, from)?;
+    let before = from_timestamp(before_field, before)?;
+    if let (Some(from), Some(before)) = (from, before)
+        && before < from
+    {
+        let description = format!("is before {from_field}; a period must not end before it starts");
+        return Err(Error::invalid(before_field, description));
+    }
+    Ok((from, before))
 }

@@ -1,6 +1,7 @@
 //! Feedback reports: what a campaign had come to by the end of a day, and what its owner makes of it.
 
 use chrono::{Datelike as _, NaiveDate};
+use diesel_async::AsyncConnection as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -42,7 +43,11 @@ pub(super) async fn create(
     }
     let stored = room.uncut(async move {
         let insights = Some(request.insights.as_str()).filter(|text| !text.is_empty());
-        repository::compute(&mut connection, id, date, insights).await
+        connection
+            .transaction(async |connection| {
+                repository::compute(connection, id, date, insights).await
+            })
+            .await
     });
     Ok(pb::CreateFeedbackReportResponse {
         report: Some(report(stored.await?)),

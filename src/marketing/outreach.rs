@@ -29,7 +29,7 @@ use crate::{
         vault::v1::Suppression,
     },
     room::Room,
-    rpc::{Answers, Error, PageRequest, check_items, from_timestamp, to_timestamp},
+    rpc::{Answers, Error, PageRequest, check_items, to_timestamp},
 };
 
 use answers::{
@@ -250,14 +250,18 @@ pub(super) async fn list(
 
 fn filter(request: pb::ListOutreachRequest) -> Result<OutreachFilter, Error> {
     let wrong = |field: &'static str| move |error: String| Error::invalid(field, error);
+    let (sent_from, sent_before) = convert::period(
+        ["sent_from", "sent_before"],
+        [request.sent_from, request.sent_before],
+    )?;
     let order: pb::OutreachOrder = fields::known("order_by", request.order_by)?;
     Ok(OutreachFilter {
         person_id: convert::optional_id(&request.person_id).map_err(wrong("person_id"))?,
         campaign_id: convert::optional_id(&request.campaign_id).map_err(wrong("campaign_id"))?,
         channel: convert::to_name(request.channel, &CHANNELS).map_err(wrong("channel"))?,
         status: convert::to_name(request.status, &OUTREACH_STATUSES).map_err(wrong("status"))?,
-        sent_from: from_timestamp("sent_from", request.sent_from)?,
-        sent_before: from_timestamp("sent_before", request.sent_before)?,
+        sent_from,
+        sent_before,
         newest_first: order == pb::OutreachOrder::SentDesc,
     })
 }

@@ -65,8 +65,8 @@ pub(super) async fn put_intelligence(
         .await?
         .ok_or_else(|| convert::not_found(person_id))?;
     Ok(pb::PutIntelligenceResponse {
-        stored: put.outcome != "older",
-        intelligence: Some(intelligence(put.intelligence)),
+        stored: !matches!(put.outcome.as_str(), "older" | "older_than_stale"),
+        intelligence: (put.outcome != "older_than_stale").then(|| intelligence(put.intelligence)),
     })
 }
 

@@ -7,7 +7,8 @@ use crate::{
     domain::{DealValue, MAX_INDEXED_TEXT_BYTES},
     marketing::{
         convert::{
-            CONVERSION_TYPES, check_text, from_name, id, optional_id, required_name, to_name,
+            CONVERSION_TYPES, check_text, from_name, id, optional_id, period, required_name,
+            to_name,
         },
         repository::conversions::{Conversion, ConversionFilter, NewConversion},
     },
@@ -78,8 +79,10 @@ pub(super) fn filter(request: &pb::ListConversionsRequest) -> Result<ConversionF
         let description = format!("{} is not a value of its enum", request.order_by);
         Error::invalid("order_by", description)
     })?;
-    let (converted_from, converted_before) =
-        period(request.converted_from, request.converted_before)?;
+    let (converted_from, converted_before) = period(
+        ["converted_from", "converted_before"],
+        [request.converted_from, request.converted_before],
+    )?;
     Ok(ConversionFilter {
         person_id: optional_id(&request.person_id).map_err(wrong("person_id"))?,
         campaign_id: optional_id(&request.campaign_id).map_err(wrong("campaign_id"))?,
@@ -89,20 +92,4 @@ pub(super) fn filter(request: &pb::ListConversionsRequest) -> Result<ConversionF
         converted_before,
         newest_first: order == Order::ConvertedDesc,
     })
-}
-
-/// Since when, and before when; either end may be open.
-type Ends = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
-
-/// A period of conversions.
-pub(super) fn period(from: Option<Timestamp>, before: Option<Timestamp>) -> Result<Ends, Error> {
-    let from = from_timestamp("converted_from", from)?;
-    let before = from_timestamp("converted_before", before)?;
-    if let (Some(from), Some(before)) = (from, before)
-        && before < from
-    {
-        let description = "is before converted_from; a period must not end before it starts";
-        return Err(Error::invalid("converted_before", description));
-    }
-    Ok((from, before))
 }

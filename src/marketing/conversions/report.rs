@@ -11,13 +11,10 @@ use pb::get_attribution_report_response::Unattributed;
 use prost_types::Duration;
 use uuid::Uuid;
 
-use super::{
-    super::{
-        attribution::{Model, Share, Tally, Touch, WHOLE},
-        convert::id,
-        repository::conversions_report::{self as repository, Period, TouchedConversion},
-    },
-    convert,
+use super::super::{
+    attribution::{Model, Share, Tally, Touch, WHOLE},
+    convert::{id, period},
+    repository::conversions_report::{self as repository, Period, TouchedConversion},
 };
 use crate::{
     proto::marketing::v1 as pb,
@@ -64,8 +61,10 @@ impl Report {
         let ids = asked_for.iter().enumerate().map(|(nth, text)| {
             id(text).map_err(|error| Error::invalid(format!("campaign_ids[{nth}]"), error))
         });
-        let (converted_from, converted_before) =
-            convert::period(request.converted_from, request.converted_before)?;
+        let (converted_from, converted_before) = period(
+            ["converted_from", "converted_before"],
+            [request.converted_from, request.converted_before],
+        )?;
         Ok(Self {
             campaign_ids: ids.collect::<Result<_, Error>>()?,
             period: Period {

@@ -89,18 +89,26 @@ const COMPUTE: &str = "
     WHERE (r.metrics, r.insights)
           IS DISTINCT FROM (excluded.metrics, coalesce(excluded.insights, r.insights))";
 
+/// Two who compute one report at once take turns, so that the one kept is the one that saw more.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('marketing.feedback_reports/' || $1 || '/' || $2, 0))";
+
 const READ: &str = "
     SELECT id, campaign_id, report_date, metrics::text AS metrics, insights, created_at
     FROM marketing.feedback_reports
     WHERE campaign_id = $1 AND report_date = $2";
 
-/// Computes a report and keeps it; insights that are left out stay as they are.
+/// Computes a report and keeps it, in the caller's transaction; insights that are left out stay as they are.
 pub(in crate::marketing) async fn compute(
     connection: &mut AsyncPgConnection,
     campaign_id: Uuid,
     report_date: NaiveDate,
     insights: Option<&str>,
 ) -> Result<FeedbackReport, Error> {
+    sql_query(LOCK)
+        .bind::<SqlUuid, _>(campaign_id)
+        .bind::<Date, _>(report_date)
+        .execute(connection)
+        .await?;
     sql_query(COMPUTE)
         .bind::<SqlUuid, _>(campaign_id)
         .bind::<Date, _>(report_date)

@@ -198,3 +198,28 @@ async fn concurrent_stores_leave_the_newest() {
     assert_eq!(rows, 1);
     app.stop().await;
 }
+
+/// Something older arrives while what is stored is past its time: it is not stored, and what expired is not shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn law_14_an_answer_to_something_older_does_not_serve_what_is_stale() {
+    let app = App::start().await;
+    let sql = app.sql().await;
+    let a = person(&sql, "a@x.example").await;
+    put(&app, known(&a)).await.unwrap();
+    sql.run(
+        "UPDATE people.intelligence SET fetched_at = fetched_at - interval '31 days',
+             stale_at = stale_at - interval '31 days'",
+    )
+    .await;
+    let older = Intelligence {
+        fetch_time: Some(ago(&sql, 32.0 * 86_400.0).await),
+        ..known(&a)
+    };
+    let older = Intelligence {
+        profile_json: r#"{"headline":"CFO"}"#.to_owned(),
+        ..older
+    };
+    let answer = put(&app, older).await.unwrap().into_inner();
+    assert_eq!((answer.stored, answer.intelligence), (false, None));
+    app.stop().await;
+}

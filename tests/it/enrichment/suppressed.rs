@@ -106,6 +106,27 @@ async fn a_suppression_in_the_middle_of_a_lease_takes_neither_the_result_nor_the
     app.stop().await;
 }
 
+/// Set aside after its lease was overrun, and back in line: the worker of that lease has lost it all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_ended_in_a_suppression_does_not_come_back_with_its_lift() {
+    let app = App::start().await;
+    let sql = app.sql().await;
+    let a = person(&sql, "a@x.example").await;
+    enqueue(&app, [(&a, 1)]).await;
+    let first = lease(&app, 1).await.remove(0);
+    fail(&app, &a, first.lease_token, false).await.unwrap();
+    let_time_pass(&sql).await;
+    let second = lease(&app, 1).await.remove(0);
+    suppress(&sql, "a@x.example", "all").await;
+    let_time_pass(&sql).await;
+    assert!(lease(&app, 1).await.is_empty());
+    super::lift(&sql, "a@x.example").await;
+    assert_eq!(enqueue(&app, [(&a, 1)]).await, "e");
+    crate::harness::refused(fail(&app, &a, second.lease_token, false).await)
+        .is(tonic::Code::Aborted, "LEASE_LOST");
+    app.stop().await;
+}
+
 /// Waits until somebody waits for the lock of the ledger, as PostgreSQL sees it.
 async fn until_somebody_waits(sql: &Sql) {
     until("somebody waits for the ledger", async || {

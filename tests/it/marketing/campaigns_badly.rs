@@ -184,6 +184,20 @@ async fn a_list_that_makes_no_sense_is_refused_by_field() {
             },
         ),
         (
+            "created_before",
+            ListCampaignsRequest {
+                created_from: Some(prost_types::Timestamp {
+                    seconds: 2,
+                    nanos: 0,
+                }),
+                created_before: Some(prost_types::Timestamp {
+                    seconds: 1,
+                    nanos: 0,
+                }),
+                ..request.clone()
+            },
+        ),
+        (
             "page_token",
             ListCampaignsRequest {
                 page_token: "x".into(),

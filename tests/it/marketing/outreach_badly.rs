@@ -146,6 +146,20 @@ async fn a_list_that_makes_no_sense_is_refused_by_field() {
             },
         ),
         (
+            "sent_before",
+            ListOutreachRequest {
+                sent_from: Some(Timestamp {
+                    seconds: 2,
+                    nanos: 0,
+                }),
+                sent_before: Some(Timestamp {
+                    seconds: 1,
+                    nanos: 0,
+                }),
+                ..request.clone()
+            },
+        ),
+        (
             "page_token",
             ListOutreachRequest {
                 page_token: "AAAA".into(),

@@ -5,9 +5,13 @@ use leadvault::proto::{
         OutreachChannel,
         record_outreach_response::outcome::{Refusal, Result as Verdict},
     },
+    people::v1::{
+        ArchivePersonRequest, GetPersonRequest, PersonKey,
+        people_service_client::PeopleServiceClient, person_key,
+    },
     vault::v1::{
-        Channel, CheckContactabilityRequest, SuppressContactsRequest, SuppressionReason,
-        suppress_contacts_request::Entry,
+        Channel, CheckContactabilityRequest, ContactKey, DeleteContactRequest, GetContactRequest,
+        SuppressContactsRequest, SuppressionReason, contact_key, suppress_contacts_request::Entry,
     },
 };
 
@@ -211,5 +215,59 @@ async fn a_person_who_is_archived_while_suppressed_on_email_is_refused_everywher
         .await
         .remove(0);
     assert_eq!(outcome.refusal(), Refusal::PersonInactive);
+    app.stop().await;
+}
+
+/// What a hard bounce or the person's word did to the status speaks of email; archiving and deleting of everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_archived_or_deleted_after_a_suppression_of_email_is_refused_everywhere() {
+    let app = App::start().await;
+    let sql = app.sql().await;
+    let emails = ["a@x.example", "b@x.example", "c@x.example", "d@x.example"];
+    let ids = people(&sql, &emails).await;
+    let reasons = [SuppressionReason::Bounced, SuppressionReason::Unsubscribed];
+    for (nth, email) in emails.into_iter().enumerate() {
+        suppress(&app, email, Channel::Email, reasons[nth % 2]).await;
+    }
+    let by_phone = async |id: &str| {
+        let outcomes = record(&app, vec![over(OutreachChannel::Phone, email_to(id, ""))]).await;
+        (outcomes[0].result(), outcomes[0].refusal())
+    };
+    for id in &ids {
+        assert_eq!(by_phone(id).await.0, Verdict::Recorded);
+    }
+    let mut client = PeopleServiceClient::new(app.channel().await);
+    for id in &ids[..2] {
+        let key = PersonKey {
+            key: Some(person_key::Key::PersonId(id.clone())),
+        };
+        let request = GetPersonRequest {
+            key: Some(key),
+            ..Default::default()
+        };
+        let person = client.get_person(request).await.unwrap();
+        let request = ArchivePersonRequest {
+            person_id: id.clone(),
+            etag: person.into_inner().person.unwrap().etag,
+        };
+        client.archive_person(request).await.unwrap();
+    }
+    for email in &emails[2..] {
+        let key = ContactKey {
+            key: Some(contact_key::Key::Email((*email).to_owned())),
+        };
+        let request = GetContactRequest { key: Some(key) };
+        let contact = app.vault().await.get_contact(request).await.unwrap();
+        let contact = contact.into_inner().contact.unwrap();
+        let request = DeleteContactRequest {
+            contact_id: contact.contact_id,
+            etag: contact.etag,
+        };
+        app.vault().await.delete_contact(request).await.unwrap();
+    }
+    for id in &ids {
+        let refused = (Verdict::Refused, Refusal::PersonInactive);
+        assert_eq!(by_phone(id).await, refused);
+    }
     app.stop().await;
 }
