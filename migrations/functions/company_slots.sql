@@ -248,12 +248,20 @@ COMMENT ON FUNCTION company.f_stage_contacts(bigint[], timestamptz[], text[], js
 -- Takes the next pending slots after one, in order, until the transaction ends: of some ids, of a batch, or of
 -- all. Those that somebody else took are left to them. Ends with the slot whose row makes it p_max_bytes: what
 -- comes after is neither locked nor read.
+--
+-- As in people.f_take_pending: sorting and bitmaps are off, so that idx_company_slot_pending and
+-- idx_company_slot_batch_id are walked from the cursor on; and what is not to be the index that is walked is written
+-- as an expression, or a batch would be looked for among the pending slots of all.
 CREATE FUNCTION company.f_take_pending(
     p_slot_ids uuid[], p_batch_id text, p_after bigint, p_most integer, p_max_bytes bigint)
 RETURNS TABLE (id uuid, slot_number bigint, domain text, raw_data text)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_sort = off
+SET enable_bitmapscan = off
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 SET work_mem = '64MB'
 SET jit = off
 AS $$
@@ -270,16 +278,15 @@ BEGIN
     IF p_slot_ids IS NOT NULL THEN
         OPEN v_pending NO SCROLL FOR
             SELECT s.id, s.slot_number, s.domain, s.raw_data FROM company.slot AS s
-            WHERE s.id = ANY (p_slot_ids) AND s.validation_status = 'pending' AND s.slot_number > p_after
-            ORDER BY s.slot_number
+            WHERE s.id = ANY (p_slot_ids) AND s.validation_status || '' = 'pending' AND s.slot_number + 0 > p_after
+            ORDER BY s.slot_number + 0
             LIMIT p_most
             FOR NO KEY UPDATE SKIP LOCKED;
     ELSIF p_batch_id IS NOT NULL THEN
         OPEN v_pending NO SCROLL FOR
             SELECT s.id, s.slot_number, s.domain, s.raw_data FROM company.slot AS s
-            WHERE s.batch_id = p_batch_id AND s.validation_status = 'pending' AND s.slot_number > p_after
-            -- Not the order of any index: a plan in the order of all slots would walk the pending ones of others.
-            ORDER BY s.slot_number + 0
+            WHERE s.batch_id = p_batch_id AND s.validation_status || '' = 'pending' AND s.slot_number > p_after
+            ORDER BY s.batch_id, s.slot_number
             LIMIT p_most
             FOR NO KEY UPDATE SKIP LOCKED;
     ELSE

@@ -7,21 +7,14 @@ use crate::{
     domain::{DealValue, MAX_INDEXED_TEXT_BYTES},
     marketing::{
         convert::{
-            CONVERSION_TYPES, check_text, from_name, id, optional_id, period, required_name,
-            to_name,
+            CONVERSION_TYPES, InvalidItem, check_text, from_name, id, optional_id, period,
+            required_name, to_name,
         },
         repository::conversions::{Conversion, ConversionFilter, NewConversion},
     },
     proto::marketing::v1::{self as pb, record_conversions_request::Item},
     rpc::{Error, from_timestamp, to_decimal, to_timestamp},
 };
-
-/// What is wrong with an item, and with which of its fields.
-#[derive(Debug)]
-pub(super) struct InvalidItem {
-    pub(super) field: &'static str,
-    pub(super) detail: String,
-}
 
 /// An item whose fields are right.
 pub(super) fn item(item: &Item) -> Result<NewConversion, InvalidItem> {

@@ -8,8 +8,11 @@ use pb::record_conversions_response::{
 use prost::Message as _;
 
 use super::{
-    super::repository::conversions::{self as repository, NewConversion, Recorded},
-    convert::{self, InvalidItem},
+    super::{
+        convert::InvalidItem,
+        repository::conversions::{self as repository, NewConversion, Recorded},
+    },
+    convert,
 };
 use crate::{
     config::Limits,
