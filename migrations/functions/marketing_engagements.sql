@@ -163,7 +163,8 @@ COMMENT ON FUNCTION marketing.f_suppress_bounced(text[], integer, text) IS
 -- Records events. One row each comes back in order: `recorded`, `duplicate`, or why it is refused. Of an id that is
 -- named twice the first that can be recorded is.
 --
--- Only a bounce may write the ledger, so only a call that has one takes its lock. Contacts are locked once for
+-- Only a bounce may write the ledger, so only a call that has one takes its lock. The messages are looked up once:
+-- those that are found then are locked, with their campaigns, and all that is decided is decided of these. Contacts are locked once for
 -- everything that follows: whoever comes by another way takes them in the same order.
 CREATE FUNCTION marketing.f_record_engagements(
     p_event_ids text[], p_outreach_ids uuid[], p_kinds text[], p_bounce_types text[], p_times timestamptz[],
@@ -176,27 +177,45 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_skew CONSTANT interval := '5 minutes';
-    v_now  timestamptz;
-    v_new  text[];
+    v_now       timestamptz;
+    v_messages  uuid[];
+    v_campaigns uuid[];
+    v_sent_at   timestamptz[];
+    v_refusals  text[];
+    v_new       text[];
 BEGIN
     IF 'bounced' = ANY (p_kinds) THEN
         PERFORM vault.f_lock_ledger();
     END IF;
-    PERFORM marketing.f_lock_campaigns(ARRAY(
-        SELECT DISTINCT o.campaign_id FROM marketing.outreach_history AS o WHERE o.id = ANY (p_outreach_ids)));
-    PERFORM 1 FROM marketing.outreach_history AS o
-    WHERE o.id = ANY (p_outreach_ids)
-    ORDER BY o.id
-    FOR NO KEY UPDATE;
+    SELECT array_agg(o.id), array_agg(DISTINCT o.campaign_id)
+    INTO STRICT v_messages, v_campaigns
+    FROM marketing.outreach_history AS o
+    WHERE o.id = ANY (p_outreach_ids);
+    PERFORM marketing.f_lock_campaigns(v_campaigns);
+    SELECT array_agg(l.id), array_agg(l.sent_at)
+    INTO STRICT v_messages, v_sent_at
+    FROM (SELECT o.id, o.sent_at
+          FROM marketing.outreach_history AS o
+          WHERE o.id = ANY (v_messages)
+          ORDER BY o.id
+          FOR NO KEY UPDATE) AS l;
     v_now := clock_timestamp();
+
+    SELECT array_agg(
+               CASE WHEN m.id IS NULL THEN 'outreach_unknown'
+                    WHEN i.occurred_at > v_now + v_skew THEN 'in_future'
+                    WHEN i.occurred_at < m.sent_at - v_skew THEN 'before_sent' END
+               ORDER BY i.nth)
+    INTO STRICT v_refusals
+    FROM unnest(p_outreach_ids, p_times) WITH ORDINALITY AS i (outreach_id, occurred_at, nth)
+    LEFT JOIN unnest(v_messages, v_sent_at) AS m (id, sent_at) ON m.id = i.outreach_id;
 
     WITH inserted AS (
         INSERT INTO marketing.engagement_events (event_id, outreach_id, kind, bounce_type, occurred_at, recorded_at)
         SELECT DISTINCT ON (i.event_id) i.event_id, i.outreach_id, i.kind, i.bounce_type, i.occurred_at, v_now
-        FROM unnest(p_event_ids, p_outreach_ids, p_kinds, p_bounce_types, p_times) WITH ORDINALITY
-            AS i (event_id, outreach_id, kind, bounce_type, occurred_at, nth)
-        JOIN marketing.outreach_history AS o ON o.id = i.outreach_id
-        WHERE i.occurred_at BETWEEN o.sent_at - v_skew AND v_now + v_skew
+        FROM unnest(p_event_ids, p_outreach_ids, p_kinds, p_bounce_types, p_times, v_refusals) WITH ORDINALITY
+            AS i (event_id, outreach_id, kind, bounce_type, occurred_at, refusal, nth)
+        WHERE i.refusal IS NULL
         ORDER BY i.event_id, i.nth
         ON CONFLICT (event_id) DO NOTHING
         RETURNING event_id
@@ -218,22 +237,19 @@ BEGIN
         PERFORM marketing.f_suppress_bounced(v_new, p_soft_bounce_limit, p_actor);
     END IF;
 
+    -- Where nothing refuses and nothing is recorded, somebody had the id and deleted it just now.
     RETURN QUERY
-    SELECT CASE WHEN e.event_id IS NOT NULL
-                     AND (e.outreach_id, e.kind, e.occurred_at) = (i.outreach_id, i.kind, i.occurred_at)
-                     AND e.bounce_type IS NOT DISTINCT FROM i.bounce_type
-                THEN CASE WHEN e.event_id = ANY (v_new) AND i.nth_of_it = 1 THEN 'recorded' ELSE 'duplicate' END
-                WHEN e.event_id IS NOT NULL THEN 'event_id_conflict'
-                WHEN o.id IS NULL THEN 'outreach_unknown'
-                WHEN i.occurred_at > v_now THEN 'in_future'
-                ELSE 'before_sent' END
+    SELECT CASE WHEN e.event_id IS NULL THEN coalesce(i.refusal, 'event_id_conflict')
+                WHEN (e.outreach_id, e.kind, e.occurred_at) IS DISTINCT FROM (i.outreach_id, i.kind, i.occurred_at)
+                     OR e.bounce_type IS DISTINCT FROM i.bounce_type THEN 'event_id_conflict'
+                WHEN e.event_id = ANY (v_new) AND i.nth_of_it = 1 THEN 'recorded'
+                ELSE 'duplicate' END
     FROM (SELECT i.*,
                  row_number() OVER (PARTITION BY i.event_id, i.outreach_id, i.kind, i.bounce_type, i.occurred_at
                                     ORDER BY i.nth) AS nth_of_it
-          FROM unnest(p_event_ids, p_outreach_ids, p_kinds, p_bounce_types, p_times) WITH ORDINALITY
-              AS i (event_id, outreach_id, kind, bounce_type, occurred_at, nth)) AS i
+          FROM unnest(p_event_ids, p_outreach_ids, p_kinds, p_bounce_types, p_times, v_refusals) WITH ORDINALITY
+              AS i (event_id, outreach_id, kind, bounce_type, occurred_at, refusal, nth)) AS i
     LEFT JOIN marketing.engagement_events AS e ON e.event_id = i.event_id
-    LEFT JOIN marketing.outreach_history AS o ON o.id = i.outreach_id
     ORDER BY i.nth;
 END
 $$;

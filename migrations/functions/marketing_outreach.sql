@@ -119,8 +119,11 @@ SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_now timestamptz;
-    v_new uuid[];
+    v_now          timestamptz;
+    v_refusals     text[];
+    v_statuses     text[];
+    v_suppressions vault.suppressions[];
+    v_new          uuid[];
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'messages are recorded in READ COMMITTED only' USING ERRCODE = 'feature_not_supported';
@@ -129,43 +132,49 @@ BEGIN
     PERFORM marketing.f_lock_campaigns(p_campaign_ids);
     v_now := clock_timestamp();
 
+    -- Decided once: people change without these locks, and who asked again might be told another thing. The ledger
+    -- is asked only where nothing else refuses, so that an entry comes only with a refusal of its own.
+    SELECT array_agg(coalesce(b.refusal, r.refusal) ORDER BY i.nth), array_agg(c.status ORDER BY i.nth),
+           array_agg(r.suppression ORDER BY i.nth)
+    INTO STRICT v_refusals, v_statuses, v_suppressions
+    FROM unnest(p_person_ids, p_campaign_ids, p_channels) WITH ORDINALITY AS i (person_id, campaign_id, channel, nth)
+    LEFT JOIN marketing.campaigns AS c ON c.campaign_id = i.campaign_id
+    LEFT JOIN people.master AS p ON p.id = i.person_id
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN i.campaign_id IS NOT NULL AND c.campaign_id IS NULL THEN 'campaign_unknown'
+                    WHEN c.status <> 'active' THEN 'campaign_not_active'
+                    WHEN p.id IS NULL THEN 'person_unknown' END AS refusal) AS b
+    LEFT JOIN LATERAL marketing.f_refusal_of(p, i.channel) AS r ON b.refusal IS NULL;
+
     -- Of an id that was never recorded the first message that may be is. Another server may record the same id
     -- outside of a campaign at this moment: whoever comes second records nothing.
     WITH inserted AS (
         INSERT INTO marketing.outreach_history (id, person_id, campaign_id, channel, message_type, sent_at)
         SELECT DISTINCT ON (i.id) i.id, i.person_id, i.campaign_id, i.channel, i.message_type, v_now
-        FROM unnest(p_ids, p_person_ids, p_campaign_ids, p_channels, p_message_types) WITH ORDINALITY
-            AS i (id, person_id, campaign_id, channel, message_type, nth)
-        JOIN people.master AS p ON p.id = i.person_id
-        LEFT JOIN marketing.campaigns AS c ON c.campaign_id = i.campaign_id
-        CROSS JOIN LATERAL marketing.f_refusal_of(p, i.channel) AS r
-        WHERE r.refusal IS NULL AND (i.campaign_id IS NULL OR c.status = 'active')
+        FROM unnest(p_ids, p_person_ids, p_campaign_ids, p_channels, p_message_types, v_refusals) WITH ORDINALITY
+            AS i (id, person_id, campaign_id, channel, message_type, refusal, nth)
+        WHERE i.refusal IS NULL
         ORDER BY i.id, i.nth
         ON CONFLICT (id) DO NOTHING
         RETURNING id
     )
     SELECT coalesce(array_agg(n.id), '{}') INTO STRICT v_new FROM inserted AS n;
 
+    -- Where nothing refuses and nothing is recorded, somebody had the id and deleted it just now.
     RETURN QUERY
-    SELECT CASE WHEN o.id IS NOT NULL
-                     AND (o.person_id, o.channel, o.message_type) = (i.person_id, i.channel, i.message_type)
+    SELECT CASE WHEN o.id IS NULL THEN coalesce(i.refusal, 'id_conflict')
+                WHEN (o.person_id, o.channel, o.message_type) = (i.person_id, i.channel, i.message_type)
                      AND o.campaign_id IS NOT DISTINCT FROM i.campaign_id THEN 'recorded'
-                WHEN o.id IS NOT NULL THEN 'id_conflict'
-                WHEN i.campaign_id IS NOT NULL AND c.campaign_id IS NULL THEN 'campaign_unknown'
-                WHEN c.status <> 'active' THEN 'campaign_not_active'
-                WHEN p.id IS NULL THEN 'person_unknown'
-                ELSE r.refusal END,
+                ELSE 'id_conflict' END,
            o.id IS NOT NULL AND (o.id <> ALL (v_new) OR i.again),
-           o.sent_at, c.status, r.suppression
+           o.sent_at, i.status, CASE WHEN o.id IS NULL THEN v_suppressions[i.nth::integer] END
     FROM (SELECT i.*,
                  row_number() OVER (PARTITION BY i.id, i.person_id, i.campaign_id, i.channel, i.message_type
                                     ORDER BY i.nth) > 1 AS again
-          FROM unnest(p_ids, p_person_ids, p_campaign_ids, p_channels, p_message_types) WITH ORDINALITY
-              AS i (id, person_id, campaign_id, channel, message_type, nth)) AS i
+          FROM unnest(p_ids, p_person_ids, p_campaign_ids, p_channels, p_message_types, v_refusals, v_statuses)
+              WITH ORDINALITY
+              AS i (id, person_id, campaign_id, channel, message_type, refusal, status, nth)) AS i
     LEFT JOIN marketing.outreach_history AS o ON o.id = i.id
-    LEFT JOIN marketing.campaigns AS c ON c.campaign_id = i.campaign_id
-    LEFT JOIN people.master AS p ON p.id = i.person_id
-    LEFT JOIN LATERAL marketing.f_refusal_of(p, i.channel) AS r ON o.id IS NULL
     ORDER BY i.nth;
 END
 $$;

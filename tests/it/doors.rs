@@ -8,7 +8,7 @@ use leadvault::{
 use crate::harness::{App, Sql, fresh_database, refused, row};
 
 /// The guarded tables of the reference, the histories, and our ledgers.
-const GUARDED: [&str; 19] = [
+const GUARDED: [&str; 22] = [
     "intake.raw_loads",
     "intake.audit_log",
     "vault.contacts",
@@ -26,8 +26,11 @@ const GUARDED: [&str; 19] = [
     "people.slot_heads",
     "people.staged_contacts",
     "ple.enrichment_queue",
+    "marketing.campaigns",
     "marketing.campaign_history",
+    "marketing.outreach_history",
     "marketing.engagement_events",
+    "marketing.attribution",
 ];
 
 const OUR_TABLES: &str = "
