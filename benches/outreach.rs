@@ -6,7 +6,10 @@
 //! the callers in one process do. The yardstick is the rate of one caller: a campaign's counter is one row, and a
 //! hundred callers must reach at least 0.8 of that rate together, and not queue at the row.
 //!
-//! After each round the counter is held against the rows.
+//! At last a hundred callers retry: each id is sent four times, twice by each of two callers at the same time, and
+//! counts once.
+//!
+//! After each round, and after the retries, the counter is held against the rows.
 //!
 //! `cargo bench --bench outreach`; rounds and seconds can be given: `cargo bench --bench outreach -- 3 5`.
 
@@ -35,6 +38,10 @@ use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
 const CALLERS: [usize; 3] = [1, 8, 100];
+
+/// How many callers retry at last, two to an id, and how many ids each of them sends.
+const RETRIERS: usize = 100;
+const IDS_EACH: usize = 200;
 
 const PEOPLE: &str = "
     WITH contacts AS (
@@ -87,21 +94,36 @@ async fn main() {
     for _ in 0..rounds {
         for (callers, figures) in CALLERS.iter().zip(&mut figures) {
             figures.push(round(&channel, *callers, &people, &campaign_id, seconds).await);
-            let apart: i64 = admin
-                .query_one(
-                    "SELECT c.sent_count - (SELECT count(*) FROM marketing.outreach_history) FROM marketing.campaigns AS c",
-                    &[],
-                )
-                .await
-                .expect("the counter and the rows")
-                .get(0);
-            assert_eq!(apart, 0, "the counter is not the rows");
+            check_counter(&admin).await;
         }
     }
+    let before = check_counter(&admin).await;
+    let retries = retry(&channel, &people, &campaign_id).await;
+    let counted = check_counter(&admin).await - before;
+    assert_eq!(counted, retries.ids as i64, "an id counts once");
     report(&figures);
+    println!(
+        "\n{} calls for {} ids by {RETRIERS} callers: {:.0} calls a second; the counter grew by {counted}",
+        retries.calls, retries.ids, retries.calls_a_second
+    );
     server.kill().expect("the server can be stopped");
     server.wait().expect("the server ends");
     cluster.remove().await;
+}
+
+/// The campaign's counter, which must be the number of its rows.
+async fn check_counter(admin: &tokio_postgres::Client) -> i64 {
+    let row = admin
+        .query_one(
+            "SELECT c.sent_count::bigint, (SELECT count(*) FROM marketing.outreach_history)
+             FROM marketing.campaigns AS c",
+            &[],
+        )
+        .await
+        .expect("the counter and the rows");
+    let (counter, rows): (i64, i64) = (row.get(0), row.get(1));
+    assert_eq!(counter, rows, "the counter is not the rows");
+    counter
 }
 
 /// A campaign that sends.
@@ -165,28 +187,77 @@ async fn call(
         if Instant::now() >= until {
             break;
         }
-        let item = Item {
-            outreach_id: Uuid::new_v4().to_string(),
-            person_id: person.clone(),
-            campaign_id: campaign_id.clone(),
-            channel: OutreachChannel::Email.into(),
-            message_type: MessageType::Initial.into(),
-        };
-        let request = RecordOutreachRequest {
-            items: vec![item],
-            ..Default::default()
-        };
         let started = Instant::now();
-        let response = client.record_outreach(request).await.expect("an answer");
+        send(&mut client, Uuid::new_v4(), person, campaign_id.clone()).await;
         micros.push(started.elapsed().as_micros() as u64);
-        let outcomes = response.into_inner().outcomes;
-        assert!(
-            outcomes
-                .iter()
-                .all(|outcome| outcome.result() == Verdict::Recorded)
-        );
     }
     micros
+}
+
+/// Records one message, which must be; whether it was before.
+async fn send(
+    client: &mut MarketingServiceClient<Channel>,
+    id: Uuid,
+    person: &str,
+    campaign_id: String,
+) -> bool {
+    let item = Item {
+        outreach_id: id.to_string(),
+        person_id: person.to_owned(),
+        campaign_id,
+        channel: OutreachChannel::Email.into(),
+        message_type: MessageType::Initial.into(),
+    };
+    let request = RecordOutreachRequest {
+        items: vec![item],
+        ..Default::default()
+    };
+    let response = client.record_outreach(request).await.expect("an answer");
+    let outcome = response.into_inner().outcomes.remove(0);
+    assert_eq!(outcome.result(), Verdict::Recorded);
+    outcome.replayed
+}
+
+/// What callers who retry did.
+struct Retries {
+    calls: usize,
+    ids: usize,
+    calls_a_second: f64,
+}
+
+/// Pairs of callers send the same messages at the same time, and each of them twice in a row.
+async fn retry(channel: &Channel, people: &Arc<Vec<String>>, campaign_id: &str) -> Retries {
+    let started = Instant::now();
+    let calling: Vec<_> = (0..RETRIERS)
+        .map(|caller| {
+            let mut client = MarketingServiceClient::new(channel.clone());
+            let (people, campaign_id) = (Arc::clone(people), campaign_id.to_owned());
+            tokio::spawn(async move {
+                let mut new = 0;
+                for nth in 0..IDS_EACH {
+                    let number = caller / 2 * IDS_EACH + nth;
+                    let id = Uuid::from_u128(number as u128);
+                    let person = &people[number % people.len()];
+                    for _ in 0..2 {
+                        let replayed = send(&mut client, id, person, campaign_id.clone()).await;
+                        new += usize::from(!replayed);
+                    }
+                }
+                new
+            })
+        })
+        .collect();
+    let mut new = 0;
+    for caller in calling {
+        new += caller.await.expect("a caller");
+    }
+    let (calls, ids) = (RETRIERS * IDS_EACH * 2, RETRIERS / 2 * IDS_EACH);
+    assert_eq!(new, ids, "an id is new once");
+    Retries {
+        calls,
+        ids,
+        calls_a_second: calls as f64 / started.elapsed().as_secs_f64(),
+    }
 }
 
 fn report(figures: &[Vec<Figures>; CALLERS.len()]) {

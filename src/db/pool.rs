@@ -174,11 +174,11 @@ fn manager(options: PoolOptions, last_error: LastError) -> Manager {
 }
 
 /// Law 12, bounded work: whatever a caller asks for, its statement ends, and nobody waits for ever behind a
-/// lock that somebody else forgot.
+/// lock that somebody else forgot. No statement is compiled: that takes longer than most of ours.
 async fn connect_as(options: &PoolOptions) -> Result<AsyncPgConnection, Error> {
     let timeout = options.statement_timeout.as_millis();
     let settings = format!(
-        "-c statement_timeout={timeout} -c lock_timeout={}",
+        "-c jit=off -c statement_timeout={timeout} -c lock_timeout={}",
         (timeout / 4).max(1)
     );
     connect_with(&options.url, options.role.as_deref(), &settings).await

@@ -1,6 +1,7 @@
 //! Conversions, and whose they are.
 
 mod convert;
+mod reading;
 mod record;
 mod report;
 

@@ -1,20 +1,21 @@
 //! `GetAttributionReport`: the touches of every conversion of a period, shared out and added up.
 //!
-//! One snapshot, a page of conversions at a time, and of one conversion only its touches at once: memory grows
-//! with the campaigns, and not with the conversions.
+//! One snapshot, and no more of it than a report may read: what that is, `reading` says.
 
 use std::collections::{HashMap, HashSet};
 
 use diesel_async::AsyncPgConnection;
-use futures_util::TryStreamExt as _;
 use pb::get_attribution_report_response::Unattributed;
 use prost_types::Duration;
 use uuid::Uuid;
 
-use super::super::{
-    attribution::{Model, Share, Tally, Touch, WHOLE},
-    convert::{id, period},
-    repository::conversions_report::{self as repository, Period, TouchedConversion},
+use super::{
+    super::{
+        attribution::{Model, Share, Tally, WHOLE},
+        convert::{id, period},
+        repository::conversions_report::{self as repository, Period},
+    },
+    reading,
 };
 use crate::{
     proto::marketing::v1 as pb,
@@ -24,8 +25,6 @@ use crate::{
 
 /// The most campaigns of a report.
 const MAX_CAMPAIGNS: usize = 1_000;
-/// The conversions of one statement.
-const PAGE_CONVERSIONS: usize = 500;
 const NANOS: i128 = 1_000_000_000;
 /// 7 days.
 const HALF_LIFE: i128 = 7 * 86_400 * NANOS;
@@ -108,55 +107,9 @@ impl Report {
         shown: Option<HashSet<Uuid>>,
     ) -> Result<Tally, Error> {
         let mut tally = Tally::new(self.model, shown);
-        let mut after = None;
-        loop {
-            let page = self.add_page(connection, after, &mut tally).await?;
-            after = page.last.map(|last| (last.converted_at, last.id));
-            if page.conversions < PAGE_CONVERSIONS {
-                return Ok(tally);
-            }
-        }
+        reading::read(connection, &self.period, &mut tally).await?;
+        Ok(tally)
     }
-
-    async fn add_page(
-        &self,
-        connection: &mut AsyncPgConnection,
-        after: Option<(chrono::DateTime<chrono::Utc>, Uuid)>,
-        tally: &mut Tally,
-    ) -> Result<AddedPage, Error> {
-        let count = i64::try_from(PAGE_CONVERSIONS).map_err(Error::internal)?;
-        let mut rows =
-            repository::touched_conversions(connection, &self.period, after, count).await?;
-        let mut page = AddedPage::default();
-        let mut touches = Vec::new();
-        while let Some(row) = rows.try_next().await? {
-            if let Some(last) = page.last.filter(|last| last.id != row.id) {
-                tally.add(last.cents.into(), &touches);
-                touches.clear();
-            }
-            page.conversions += usize::from(page.last.is_none_or(|last| last.id != row.id));
-            page.last = Some(row);
-            touches.extend(touch(&row));
-        }
-        if let Some(last) = page.last {
-            tally.add(last.cents.into(), &touches);
-        }
-        Ok(page)
-    }
-}
-
-/// What a page was.
-#[derive(Default)]
-struct AddedPage {
-    conversions: usize,
-    last: Option<TouchedConversion>,
-}
-
-fn touch(row: &TouchedConversion) -> Option<Touch> {
-    Some(Touch {
-        at: i128::from(row.touched_at?.timestamp_micros()) * 1_000,
-        campaign_id: row.campaign_id,
-    })
 }
 
 fn model(request: &pb::GetAttributionReportRequest) -> Result<Model, Error> {

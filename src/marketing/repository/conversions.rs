@@ -9,6 +9,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::listing::Reading;
 use crate::{
     domain::DealValue,
     rpc::{Error, Page, PageRequest},
@@ -140,8 +141,8 @@ const LIST: &str = "
         WHERE ($1 IS NULL OR c.person_id {is} $1)
           AND ($2 IS NULL OR c.campaign_id {is} $2)
           AND ($3 IS NULL OR c.conversion_type {is} $3)
-          AND ($4 IS NULL OR {from})
-          AND ($5 IS NULL OR {before})
+          AND ({skip_from}$4 IS NULL OR ({prefix}c.converted_at) >= ({value}$4))
+          AND ({skip_before}$5 IS NULL OR ({prefix}c.converted_at) < ({value}$5))
           AND ($6 IS NULL OR ({prefix}c.converted_at, c.id) {after} ({value}$6, $7))
         ORDER BY {first}c.converted_at {direction}, c.id {direction}
         LIMIT $8
@@ -153,10 +154,6 @@ const LIST: &str = "
     )
     SELECT * FROM measured WHERE nth = 1 OR bytes <= $9 ORDER BY nth";
 
-/// The statement of a list, written so that only the index which begins with a filtered column gives the order.
-/// With `=` the planner counts on a campaign's conversions being spread evenly and may walk the index of all: but
-/// they come in one piece, and everything may lie before the first. A page that goes on has one beginning, the
-/// end of the one before: of two the index might take the other.
 fn list_statement(filter: &ConversionFilter, goes_on: bool) -> String {
     let leading = match filter {
         _ if filter.person_id.is_some() => Some(("c.person_id", "$1")),
@@ -164,35 +161,12 @@ fn list_statement(filter: &ConversionFilter, goes_on: bool) -> String {
         _ if filter.conversion_type.is_some() => Some(("c.conversion_type", "$3")),
         _ => None,
     };
-    let (mut prefix, mut value, mut first) = (String::new(), String::new(), String::new());
-    let mut statement = LIST.to_owned();
-    if let Some((column, own)) = leading {
-        prefix = format!("{column}, ");
-        value = format!("{own}, ");
-        first = format!("{column} {{direction}}, ");
-        statement = statement.replace(
-            &format!("{column} {{is}} {own}"),
-            &format!("{column} BETWEEN {own} AND {own}"),
-        );
-    }
-    let (after, direction) = if filter.newest_first {
-        ("<", "DESC")
-    } else {
-        (">", "ASC")
+    let reading = Reading {
+        leading,
+        newest_first: filter.newest_first,
+        goes_on,
     };
-    let from = "({prefix}c.converted_at) >= ({value}$4)";
-    let before = "({prefix}c.converted_at) < ({value}$5)";
-    let unless = |begins: bool, bound| if goes_on && begins { "true" } else { bound };
-    statement
-        .replace("{from}", unless(!filter.newest_first, from))
-        .replace("{before}", unless(filter.newest_first, before))
-        .replace("{columns}", COLUMNS)
-        .replace("{is}", "=")
-        .replace("{prefix}", &prefix)
-        .replace("{value}", &value)
-        .replace("{first}", &first)
-        .replace("{after}", after)
-        .replace("{direction}", direction)
+    reading.statement(LIST).replace("{columns}", COLUMNS)
 }
 
 /// A page of conversions that ends at its size or at the request's bytes.

@@ -53,15 +53,16 @@ const TOUCHED: &str = "
     FROM page AS c
     LEFT JOIN marketing.touches AS t
         ON t.person_id = c.person_id AND t.touched_at <= c.converted_at AND ($6 OR t.kind = 'sent')
-    ORDER BY c.converted_at, c.id, t.touched_at, t.kind = 'opened', t.outreach_id";
+    ORDER BY c.converted_at, c.id, t.touched_at, t.kind = 'opened', t.outreach_id
+    LIMIT $7";
 
-/// The next conversions after one, oldest first, with their touches in order. They come as they are read: what is
-/// not yet wanted waits in PostgreSQL and not here.
+/// The next conversions after one, oldest first, with their touches in order; so many conversions at the most, and
+/// so many rows. They come as they are read: what is not yet wanted waits in PostgreSQL and not here.
 pub(in crate::marketing) async fn touched_conversions(
     connection: &mut AsyncPgConnection,
     period: &Period,
     after: Option<(DateTime<Utc>, Uuid)>,
-    count: i64,
+    [conversions, rows]: [i64; 2],
 ) -> Result<BoxStream<'static, QueryResult<TouchedConversion>>, Error> {
     // Of two beginnings the index might take the other.
     let from = period.converted_from.filter(|_| after.is_none());
@@ -70,8 +71,9 @@ pub(in crate::marketing) async fn touched_conversions(
         .bind::<Nullable<Timestamptz>, _>(period.converted_before)
         .bind::<Nullable<Timestamptz>, _>(after.map(|(converted_at, _)| converted_at))
         .bind::<Nullable<SqlUuid>, _>(after.map(|(_, id)| id))
-        .bind::<BigInt, _>(count)
+        .bind::<BigInt, _>(conversions)
         .bind::<Bool, _>(period.include_opens)
+        .bind::<BigInt, _>(rows)
         .load_stream::<TouchedConversion>(connection)
         .await?
         .boxed())

@@ -5,5 +5,6 @@ pub(super) mod conversions;
 pub(super) mod conversions_report;
 pub(super) mod engagements;
 pub(super) mod feedback;
+mod listing;
 pub(super) mod outreach;
 pub(super) mod reports;

@@ -8,7 +8,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use uuid::Uuid;
 
-use super::campaigns::PageKey;
+use super::{campaigns::PageKey, listing::Reading};
 use crate::rpc::{Error, Page, PageRequest};
 
 /// A message that somebody is about to send.
@@ -127,16 +127,39 @@ const LIST: &str = "
     FROM (
         SELECT o.*
         FROM marketing.outreach_history AS o
-        WHERE ($1 IS NULL OR o.person_id = $1)
-          AND ($2 IS NULL OR o.campaign_id = $2)
-          AND ($3 IS NULL OR o.channel = $3)
-          AND ($4 IS NULL OR o.status = $4)
-          AND ($5 IS NULL OR o.sent_at >= $5)
-          AND ($6 IS NULL OR o.sent_at < $6)
-          AND ($8 IS NULL OR (o.sent_at, o.id) {after} ($7, $8))
-        ORDER BY o.sent_at {direction}, o.id {direction}
+        WHERE ($1 IS NULL OR o.person_id {is} $1)
+          AND ($2 IS NULL OR o.campaign_id {is} $2)
+          AND ($3 IS NULL OR o.channel {is} $3)
+          AND ($4 IS NULL OR o.status {is} $4)
+          AND ({skip_from}$5 IS NULL OR ({prefix}o.sent_at) >= ({value}$5))
+          AND ({skip_before}$6 IS NULL OR ({prefix}o.sent_at) < ({value}$6))
+          AND ($8 IS NULL OR ({prefix}o.sent_at, o.id) {after} ({value}$7, $8))
+          AND {indexed}
+        ORDER BY {first}o.sent_at {direction}, o.id {direction}
         LIMIT $9) AS p
     ORDER BY p.sent_at {direction}, p.id {direction}";
+
+/// Most messages are email, and nothing was heard of most: these have no index of their own but are found along the
+/// time, and the indexes of the others must be told that it is not they who are asked for.
+fn list_statement(filter: &OutreachFilter, goes_on: bool) -> String {
+    let (leading, indexed) = match filter {
+        _ if filter.person_id.is_some() => (Some(("o.person_id", "$1")), "true"),
+        _ if filter.campaign_id.is_some() => (Some(("o.campaign_id", "$2")), "true"),
+        _ if filter.channel.is_some_and(|channel| channel != "email") => {
+            (Some(("o.channel", "$3")), "o.channel <> 'email'")
+        }
+        _ if filter.status.is_some_and(|status| status != "sent") => {
+            (Some(("o.status", "$4")), "o.status <> 'sent'")
+        }
+        _ => (None, "true"),
+    };
+    let reading = Reading {
+        leading,
+        newest_first: filter.newest_first,
+        goes_on,
+    };
+    reading.statement(LIST).replace("{indexed}", indexed)
+}
 
 /// A page of messages.
 pub(in crate::marketing) async fn list(
@@ -144,16 +167,8 @@ pub(in crate::marketing) async fn list(
     filter: &OutreachFilter,
     request: &PageRequest<PageKey>,
 ) -> Result<Page<StoredOutreach>, Error> {
-    let (after, direction) = if filter.newest_first {
-        ("<", "DESC")
-    } else {
-        (">", "ASC")
-    };
-    let statement = LIST
-        .replace("{after}", after)
-        .replace("{direction}", direction);
     let last = request.after.as_ref().map(PageKey::parts);
-    let rows: Vec<StoredOutreach> = sql_query(statement)
+    let rows: Vec<StoredOutreach> = sql_query(list_statement(filter, last.is_some()))
         .bind::<Nullable<SqlUuid>, _>(filter.person_id)
         .bind::<Nullable<SqlUuid>, _>(filter.campaign_id)
         .bind::<Nullable<Text>, _>(filter.channel)

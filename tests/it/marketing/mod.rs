@@ -1,6 +1,7 @@
 //! Marketing: campaigns, the gate before each send, what came of it, and what it came to.
 
 mod attribution;
+mod attribution_limits;
 mod attribution_sums;
 mod campaigns;
 mod campaigns_badly;
@@ -8,6 +9,7 @@ mod campaigns_listing;
 mod conversions;
 mod conversions_badly;
 mod conversions_listing;
+mod decided_once;
 mod engagements;
 mod engagements_any_order;
 mod engagements_badly;
@@ -17,6 +19,7 @@ mod outreach;
 mod outreach_badly;
 mod outreach_consent;
 mod outreach_listing;
+mod outreach_plans;
 mod outreach_races;
 mod reports;
 mod sources;
