@@ -23,9 +23,9 @@ use bytes::Bytes;
 use clap::Parser;
 use futures_util::SinkExt as _;
 use leadvault::{
-    config::ServiceSettings,
+    config::{DoorSettings, ServiceSettings},
     db::{DatabaseUrl, Pool, PoolOptions},
-    server::Server,
+    server::{Server, doors::Doors},
 };
 use support::{Cluster, FRAME_ROWS, connect, frames, row, stream_lane};
 use tonic::transport::Endpoint;
@@ -113,7 +113,10 @@ async fn ingest(url: &str, row_count: usize, lanes: usize) -> Duration {
     let settings = Settings::parse_from(["bench", "--listen", "127.0.0.1:0"]).service;
     let url = DatabaseUrl::parse(url).expect("a URL");
     let pool = Pool::connect(PoolOptions::new(url)).await.expect("a pool");
-    let server = Server::start(settings, pool).await.expect("a server");
+    let doors = Doors::open(&DoorSettings::default(), settings.listen).expect("doors");
+    let server = Server::start(settings, doors, pool)
+        .await
+        .expect("a server");
     let mut lane_frames = Vec::new();
     for lane in 0..lanes {
         lane_frames.push(frames(row_count, lane, lanes).collect::<Vec<_>>());

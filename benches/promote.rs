@@ -26,12 +26,12 @@ use bytes::Bytes;
 use clap::Parser;
 use futures_util::SinkExt as _;
 use leadvault::{
-    config::ServiceSettings,
+    config::{DoorSettings, ServiceSettings},
     db::{DatabaseUrl, Pool, PoolOptions},
     proto::vault::v1::{
         PromoteContactsRequest, PromoteContactsResponse, vault_service_client::VaultServiceClient,
     },
-    server::Server,
+    server::{Server, doors::Doors},
 };
 use support::{Cluster, connect, row};
 use tokio_postgres::Client;
@@ -165,7 +165,10 @@ async fn promote(url: &str, loads: usize, again: bool) -> Duration {
     let settings = Settings::parse_from(["bench", "--listen", "127.0.0.1:0"]).service;
     let url = DatabaseUrl::parse(url).expect("a URL");
     let pool = Pool::connect(PoolOptions::new(url)).await.expect("a pool");
-    let server = Server::start(settings, pool).await.expect("a server");
+    let doors = Doors::open(&DoorSettings::default(), settings.listen).expect("doors");
+    let server = Server::start(settings, doors, pool)
+        .await
+        .expect("a server");
     let mut client = VaultServiceClient::connect(format!("http://{}", server.address()))
         .await
         .expect("a connection");

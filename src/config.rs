@@ -13,10 +13,15 @@
 //!   `LEADVAULT_ENRICHMENT_BACKOFF_CAP_SECONDS`, `LEADVAULT_ENRICHMENT_LEASE_SECONDS`,
 //!   `LEADVAULT_ENRICHMENT_MAX_LEASE_SECONDS`
 //! - `LEADVAULT_SOFT_BOUNCE_LIMIT`
+//! - those of the doors, in their own file
+
+mod doors;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::Args;
+
+pub use doors::{DoorSettings, Reflection};
 
 use crate::{
     db::DatabaseUrl,
@@ -57,8 +62,8 @@ impl DatabaseSettings {
 /// How the service runs.
 #[derive(Args, Clone, Debug)]
 pub struct ServiceSettings {
-    /// The address that gRPC listens on; port 0 takes a free one. There is no authentication yet: keep it
-    /// on loopback.
+    /// The address that gRPC listens on; port 0 takes a free one. One that other machines reach needs TLS and
+    /// clients.
     #[arg(long, env = "LEADVAULT_LISTEN", default_value = "127.0.0.1:50051")]
     pub listen: SocketAddr,
 

@@ -1,18 +1,17 @@
 //! The way of every command to the service: one address, one way to connect, one kind of patience; and the
 //! loader's calls that are not streams.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
 use clap::Args;
-use tonic::{
-    Code,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, transport::Endpoint};
 
 use super::{
+    credentials::{Bearer, Connection, CredentialArgs},
     load::{Error, Progress},
     retry::{Failure, Patience},
 };
+use crate::db::error::chain;
 use crate::proto::{
     company::v1::company_service_client::CompanyServiceClient,
     intake::v1::{
@@ -43,12 +42,15 @@ pub(crate) struct EndpointArgs {
         value_name = "URL"
     )]
     endpoint: String,
+
+    #[command(flatten)]
+    credentials: CredentialArgs,
 }
 
 impl EndpointArgs {
-    /// Checks the address; connects to nothing yet.
+    /// Checks the address and the credentials; connects to nothing yet.
     pub(crate) fn service(&self) -> Result<Service, Error> {
-        Service::new(&self.endpoint, None)
+        Service::with(&self.endpoint, &self.credentials, None)
     }
 }
 
@@ -65,9 +67,9 @@ pub(crate) struct ServiceArgs {
 }
 
 impl ServiceArgs {
-    /// Checks the address; connects to nothing yet.
+    /// Checks the address and the credentials; connects to nothing yet.
     pub(crate) fn service(&self) -> Result<Service, Error> {
-        Service::new(&self.at.endpoint, self.retry_for)
+        Service::with(&self.at.endpoint, &self.at.credentials, self.retry_for)
     }
 }
 
@@ -94,34 +96,51 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
     endpoint: Endpoint,
+    bearer: Bearer,
     address: String,
     retry_for: Option<Duration>,
 }
 
 impl Service {
-    /// Checks the address; connects to nothing yet.
+    /// Checks the address of a service that asks for nothing; connects to nothing yet.
     pub(crate) fn new(address: &str, retry_for: Option<Duration>) -> Result<Self, Error> {
+        Self::with(address, &CredentialArgs::default(), retry_for)
+    }
+
+    fn with(
+        address: &str,
+        credentials: &CredentialArgs,
+        retry_for: Option<Duration>,
+    ) -> Result<Self, Error> {
         let wrong = |detail: &str| Error::Endpoint {
             endpoint: address.to_owned(),
             detail: detail.to_owned(),
         };
+        let bearer = credentials.bearer()?;
         let endpoint = Endpoint::from_shared(address.to_owned())
             .map_err(|_| wrong("it is not a URL"))?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
-        match endpoint.uri().scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(wrong(
-                    "TLS is not built into this command; reach the service over a trusted network or a tunnel, by http",
-                ));
+        let endpoint = match endpoint.uri().scheme_str() {
+            Some("http") => {
+                if let Some(flag) = credentials.of_tls() {
+                    return Err(wrong(&format!("with {flag} it must begin with https://")));
+                }
+                if bearer.has_token() && !is_loopback(endpoint.uri()) {
+                    tracing::warn!("the token goes to {address} unencrypted; prefer https");
+                }
+                endpoint
             }
-            _ => return Err(wrong("it must begin with http://")),
-        }
+            Some("https") => endpoint
+                .tls_config(credentials.tls()?)
+                .map_err(|error| wrong(&chain(&error)))?,
+            _ => return Err(wrong("it must begin with http:// or https://")),
+        };
         Ok(Self {
             endpoint,
+            bearer,
             address: address.to_owned(),
             retry_for,
         })
@@ -137,34 +156,33 @@ impl Service {
         Patience::new(self.retry_for)
     }
 
+    fn connection(&self) -> Connection {
+        Connection::new(self.endpoint.connect_lazy(), self.bearer.clone())
+    }
+
     /// A client on a connection of its own.
-    pub(crate) fn client(&self) -> IntakeServiceClient<Channel> {
-        IntakeServiceClient::new(self.endpoint.connect_lazy())
-            .max_decoding_message_size(MAX_RESPONSE_BYTES)
+    pub(crate) fn client(&self) -> IntakeServiceClient<Connection> {
+        IntakeServiceClient::new(self.connection()).max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
 
     /// A client of the Vault service, on a connection of its own.
-    pub(crate) fn vault_client(&self) -> VaultServiceClient<Channel> {
-        VaultServiceClient::new(self.endpoint.connect_lazy())
-            .max_decoding_message_size(MAX_RESPONSE_BYTES)
+    pub(crate) fn vault_client(&self) -> VaultServiceClient<Connection> {
+        VaultServiceClient::new(self.connection()).max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
 
     /// A client of the Company service, on a connection of its own.
-    pub(crate) fn company_client(&self) -> CompanyServiceClient<Channel> {
-        CompanyServiceClient::new(self.endpoint.connect_lazy())
-            .max_decoding_message_size(MAX_RESPONSE_BYTES)
+    pub(crate) fn company_client(&self) -> CompanyServiceClient<Connection> {
+        CompanyServiceClient::new(self.connection()).max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
 
     /// A client of the People service, on a connection of its own.
-    pub(crate) fn people_client(&self) -> PeopleServiceClient<Channel> {
-        PeopleServiceClient::new(self.endpoint.connect_lazy())
-            .max_decoding_message_size(MAX_RESPONSE_BYTES)
+    pub(crate) fn people_client(&self) -> PeopleServiceClient<Connection> {
+        PeopleServiceClient::new(self.connection()).max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
 
     /// A client of the Marketing service, on a connection of its own.
-    pub(crate) fn marketing_client(&self) -> MarketingServiceClient<Channel> {
-        MarketingServiceClient::new(self.endpoint.connect_lazy())
-            .max_decoding_message_size(MAX_RESPONSE_BYTES)
+    pub(crate) fn marketing_client(&self) -> MarketingServiceClient<Connection> {
+        MarketingServiceClient::new(self.connection()).max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
 
     /// The batch as it is stored, or nothing where there is no such batch.
@@ -230,21 +248,26 @@ impl Service {
     }
 }
 
+/// Whether what is sent there stays on this machine.
+fn is_loopback(uri: &http::Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse();
+    host == "localhost" || address.is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
     async fn an_address_that_cannot_work_is_refused_at_once() {
-        for (address, says) in [
-            ("https://leads.example:50051", "TLS"),
-            ("127.0.0.1:50051", "http://"),
-            ("not a url", "URL"),
-        ] {
+        for (address, says) in [("127.0.0.1:50051", "http://"), ("not a url", "URL")] {
             let error = Service::new(address, None).err().unwrap().to_string();
             assert!(error.contains(says), "{address}: {error}");
         }
-        assert!(Service::new("http://[::1]:50051", None).is_ok());
+        for address in ["http://[::1]:50051", "https://leads.example:50051"] {
+            assert!(Service::new(address, None).is_ok(), "{address}");
+        }
     }
 
     #[test]

@@ -25,10 +25,11 @@ use super::{
     target::Golden,
 };
 use crate::{
-    config::ServiceSettings,
+    config::{DoorSettings, ServiceSettings},
     db::{Embedded, EmbeddedOptions, connect::connect, embedded::default_data_dir},
     proto::intake::v1::DuplicatePolicy,
     server::Server,
+    server::doors::Doors,
 };
 
 /// A database of its own, so that the demo never touches one that holds something.
@@ -104,7 +105,8 @@ async fn show(database: &Database, args: &DemoArgs) -> Result<(), Error> {
 async fn begin(database: &Database, args: &DemoArgs) -> Result<Server, Error> {
     empty(database).await?;
     database.migrate().await?;
-    serve::start(database, args.service.clone()).await
+    let doors = Doors::open(&DoorSettings::default(), args.service.listen)?;
+    serve::start(database, args.service.clone(), doors).await
 }
 
 /// The whole way, from rows to conversions; returns the reports of it.

@@ -4,12 +4,13 @@
 //! person's place among all people in the order of their emails.
 
 use prost_types::Timestamp;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 use uuid::Uuid;
 
 use super::{
     Error,
     client::Service,
+    credentials::Connection,
     report::{count, new_table},
 };
 use crate::proto::{
@@ -145,7 +146,7 @@ async fn unsubscribe(service: &Service, people: &[Person]) -> Result<usize, Erro
 
 /// A campaign that runs; returns its id.
 async fn campaign(
-    client: &mut MarketingServiceClient<Channel>,
+    client: &mut MarketingServiceClient<Connection>,
     name: &str,
     r#type: CampaignType,
     target: usize,
@@ -173,7 +174,7 @@ async fn campaign(
 
 /// Writes an email to each whom the gate lets through.
 async fn send(
-    client: &mut MarketingServiceClient<Channel>,
+    client: &mut MarketingServiceClient<Connection>,
     campaign_id: &str,
     message_type: MessageType,
     people: Vec<(usize, &Person)>,
@@ -240,7 +241,7 @@ fn bounces(place: usize) -> Option<BounceType> {
 
 /// What the email provider would tell of these messages; returns how many events that were.
 async fn engage(
-    client: &mut MarketingServiceClient<Channel>,
+    client: &mut MarketingServiceClient<Connection>,
     messages: &[Message],
 ) -> Result<usize, Error> {
     let event = |message: &Message, kind: EngagementKind, bounce: BounceType| {
@@ -293,7 +294,7 @@ async fn engage(
 
 /// What those who replied agree to; returns how many conversions that were.
 async fn convert(
-    client: &mut MarketingServiceClient<Channel>,
+    client: &mut MarketingServiceClient<Connection>,
     campaign_id: &str,
     messages: &[Message],
 ) -> Result<usize, Error> {

@@ -1,6 +1,7 @@
 //! The command line: a file a subcommand.
 
 mod client;
+mod credentials;
 mod database;
 mod demo;
 mod demo_outreach;
@@ -18,6 +19,7 @@ mod serve;
 mod spreadsheet;
 mod suppress;
 mod target;
+mod token;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -45,6 +47,7 @@ enum Command {
     Suppress(suppress::SuppressArgs),
     Export(export::ExportArgs),
     Report(report_command::ReportArgs),
+    Token(token::TokenArgs),
 }
 
 /// Why a command failed; its message is for the person who typed it.
@@ -55,6 +58,8 @@ enum Error {
     Database(#[from] crate::db::Error),
     #[error(transparent)]
     Server(#[from] crate::server::Error),
+    #[error(transparent)]
+    Doors(#[from] crate::server::doors::Error),
     #[error(transparent)]
     Load(#[from] load::Error),
     #[error(transparent)]
@@ -74,6 +79,10 @@ enum Error {
     },
     #[error("cannot listen to signals: {0}")]
     Signal(std::io::Error),
+    #[error("{0}")]
+    Usage(String),
+    #[error("the system gives no random bytes, of which a token is made; try again")]
+    NoRandomness,
     #[error("--log: {0}")]
     Log(String),
     #[error("cannot start the runtime: {0}")]
@@ -111,6 +120,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Suppress(args) => Ok(Box::pin(suppress::run(args)).await?),
             Command::Export(args) => Box::pin(export::run(args)).await,
             Command::Report(args) => Ok(Box::pin(report_command::run(args)).await?),
+            Command::Token(args) => token::run(&args),
         }
     })
 }

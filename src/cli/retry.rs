@@ -3,7 +3,7 @@
 //! Guarantees: a connection or a service that goes away is waited for, for ever unless `--retry-for` ends
 //! it, with growing pauses that no two loaders share; what trying again cannot change is final at once.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, io, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
@@ -52,7 +52,9 @@ impl Failure {
         Self::Final(Error::Refused {
             what: what.to_owned(),
             code: status.code(),
-            hint: hint(status.code(), reason.as_deref()).to_owned(),
+            hint: tls_refusal(status)
+                .map_or_else(|| hint(status.code(), reason.as_deref()), tls_hint)
+                .to_owned(),
             reason: reason
                 .map(|reason| format!(", {reason}"))
                 .unwrap_or_default(),
@@ -77,7 +79,7 @@ fn passes(status: &Status) -> bool {
     let reason = reason(status);
     // A status with a source was made on this side: the connection broke, or never came about.
     if status.source().is_some() {
-        return true;
+        return tls_refusal(status).is_none();
     }
     match status.code() {
         Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => true,
@@ -87,6 +89,41 @@ fn passes(status: &Status) -> bool {
         // Our side of the stream was cut off on the way.
         Code::FailedPrecondition => reason.as_deref() == Some("STREAM_UNFINISHED"),
         _ => false,
+    }
+}
+
+/// What TLS found wrong with the other side, or the other side with this one: no pause mends a certificate, nor a
+/// side that speaks no TLS.
+fn tls_refusal(status: &Status) -> Option<&rustls::Error> {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        let inner = io.and_then(|error| error.get_ref());
+        // An io::Error passes over what it holds when it is asked for its source.
+        let tls = inner.and_then(|inner| inner.downcast_ref());
+        match tls.or_else(|| error.downcast_ref()) {
+            Some(
+                found @ (rustls::Error::InvalidCertificate(_)
+                | rustls::Error::AlertReceived(_)
+                | rustls::Error::InvalidMessage(_)
+                | rustls::Error::PeerIncompatible(_)),
+            ) => return Some(found),
+            _ => cause = error.source(),
+        }
+    }
+    None
+}
+
+/// What the operator can do about TLS that did not come about.
+fn tls_hint(refusal: &rustls::Error) -> &'static str {
+    match refusal {
+        rustls::Error::InvalidCertificate(_) => {
+            ". Give the authority of the service's certificate (--ca), and in --endpoint a name that the certificate has"
+        }
+        rustls::Error::AlertReceived(_) => {
+            ". The service takes no such certificate: see --certificate, and the service's --tls-client-ca"
+        }
+        _ => ". Does the service speak TLS? Without it --endpoint begins with http://",
     }
 }
 
@@ -109,9 +146,11 @@ fn hint(code: Code, reason: Option<&str>) -> &'static str {
         (Code::Unimplemented, _) => {
             ". Does --endpoint lead to a leadvault service of a fitting version?"
         }
-        (Code::Unauthenticated | Code::PermissionDenied, _) => {
-            ". This client may not do that in that service"
+        (Code::Unauthenticated, _) => ". See --token, --token-file and --certificate",
+        (Code::PermissionDenied, Some("PERMISSION_DENIED")) => {
+            ". Whoever runs the service gives roles, in its clients file"
         }
+        (Code::PermissionDenied, _) => ". This client may not do that in that service",
         _ => "",
     }
 }
@@ -244,6 +283,11 @@ mod tests {
         assert!(!is_passing(&Status::invalid_argument("")));
         assert!(!is_passing(&Status::unimplemented("")));
         assert!(!is_passing(&Status::resource_exhausted("")));
+        assert!(!is_passing(&status(Code::Unauthenticated, "INVALID_TOKEN")));
+        assert!(!is_passing(&status(
+            Code::PermissionDenied,
+            "PERMISSION_DENIED"
+        )));
         let Failure::Final(error) = Failure::of("lane 0", &status(Code::Aborted, "LANE_FENCED"))
         else {
             panic!("passing");
@@ -253,6 +297,22 @@ mod tests {
             error.contains("LANE_FENCED") && error.contains("Another loader"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_stays_so() {
+        let mut refused = Status::unavailable("connect");
+        let cause = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        refused.set_source(std::sync::Arc::new(io::Error::other(cause)));
+        let Failure::Final(error) = Failure::of("it", &refused) else {
+            panic!("passing");
+        };
+        assert!(error.to_string().contains("--ca"), "{error}");
+
+        let mut cut = Status::unavailable("connect");
+        let cause = rustls::Error::DecryptError;
+        cut.set_source(std::sync::Arc::new(io::Error::other(cause)));
+        assert!(is_passing(&cut));
     }
 
     #[tokio::test]

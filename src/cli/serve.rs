@@ -5,49 +5,59 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Error, database::Database, say};
 use crate::{
-    config::{DatabaseSettings, ServiceSettings},
+    config::{DatabaseSettings, DoorSettings, ServiceSettings},
     db::{Pool, PoolOptions, migrate},
-    server::Server,
+    server::{
+        Server,
+        doors::{ClientsFile, Doors},
+    },
 };
 
 /// Run the service until it is told to stop (Ctrl-C or SIGTERM).
 ///
 /// Without --database-url it starts an embedded PostgreSQL in --data-dir and stops it on the way out. It
-/// migrates the database first. A second signal ends it at once.
+/// migrates the database first. A second signal ends it at once. SIGHUP makes it read the clients file again.
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(super) database: DatabaseSettings,
     #[command(flatten)]
     pub(super) service: ServiceSettings,
+    #[command(flatten)]
+    doors: DoorSettings,
     /// Do not migrate; refuse to start on a database that is not migrated.
     #[arg(long)]
     no_migrate: bool,
 }
 
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
+    // First, and before a database is started or migrated for nothing.
+    let doors = Doors::open(&args.doors, args.service.listen)?;
     let database = Database::open(&args.database).await?;
-    let served = serve(&database, &args).await;
+    let served = serve(&database, &args, doors).await;
     // Last, and also when serving failed: nothing else would stop it.
     let closed = database.close().await;
     served?;
     Ok(closed?)
 }
 
-async fn serve(database: &Database, args: &ServeArgs) -> Result<(), Error> {
+async fn serve(database: &Database, args: &ServeArgs, doors: Doors) -> Result<(), Error> {
     let mut signals = StopSignals::listen()?;
+    let scheme = doors.scheme();
+    let clients = ClientsReload::listen(doors.clients_file())?;
     let started = tokio::select! {
-        server = begin(database, args) => Some(server?),
+        server = begin(database, args, doors) => Some(server?),
         () = signals.next() => None,
     };
     let Some(mut server) = started else {
         return Ok(());
     };
-    say(format_args!("listening on http://{}", server.address()));
+    say(format_args!("listening on {scheme}://{}", server.address()));
     say(database.describe());
     tokio::select! {
         () = signals.next() => {}
         failed = server.failed() => failed?,
+        () = clients.run() => {}
     }
     tracing::info!("stopping; a second signal ends at once");
     tokio::select! {
@@ -59,17 +69,21 @@ async fn serve(database: &Database, args: &ServeArgs) -> Result<(), Error> {
     }
 }
 
-async fn begin(database: &Database, args: &ServeArgs) -> Result<Server, Error> {
+async fn begin(database: &Database, args: &ServeArgs, doors: Doors) -> Result<Server, Error> {
     if args.no_migrate {
         migrate::check(&database.migration_url).await?;
     } else {
         database.migrate().await?;
     }
-    start(database, args.service.clone()).await
+    start(database, args.service.clone(), doors).await
 }
 
 /// Starts the service on a migrated database.
-pub(super) async fn start(database: &Database, settings: ServiceSettings) -> Result<Server, Error> {
+pub(super) async fn start(
+    database: &Database,
+    settings: ServiceSettings,
+    doors: Doors,
+) -> Result<Server, Error> {
     migrate::verify_role(&database.url).await?;
     let options = PoolOptions {
         max_size: settings.pool_size,
@@ -79,7 +93,41 @@ pub(super) async fn start(database: &Database, settings: ServiceSettings) -> Res
         ..PoolOptions::new(database.url.clone())
     };
     let pool = Pool::connect(options).await?;
-    Ok(Server::start(settings, pool).await?)
+    Ok(Server::start(settings, doors, pool).await?)
+}
+
+/// SIGHUP, and the file that it makes be read again. Without a clients file the signal keeps its meaning, that the
+/// terminal is gone.
+#[derive(Debug)]
+struct ClientsReload(Option<(Signal, ClientsFile)>);
+
+impl ClientsReload {
+    /// From here on signals are kept until they are acted on.
+    fn listen(clients: Option<ClientsFile>) -> Result<Self, Error> {
+        let Some(clients) = clients else {
+            return Ok(Self(None));
+        };
+        let hangups = signal(SignalKind::hangup()).map_err(Error::Signal)?;
+        Ok(Self(Some((hangups, clients))))
+    }
+
+    /// Reads the file again on each signal, for ever.
+    async fn run(self) {
+        let Some((mut hangups, clients)) = self.0 else {
+            return std::future::pending().await;
+        };
+        loop {
+            if hangups.recv().await.is_none() {
+                return std::future::pending().await;
+            }
+            match clients.reload() {
+                Ok(count) => tracing::info!(clients = count, "the clients file was read again"),
+                Err(error) => {
+                    tracing::error!(%error, "the clients file cannot be used; the clients stay as they were");
+                }
+            }
+        }
+    }
 }
 
 /// Ctrl-C and SIGTERM.

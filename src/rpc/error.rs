@@ -209,6 +209,40 @@ pub enum Error {
     /// No connection was free.
     #[error("every database connection was busy for too long; try again")]
     PoolExhausted,
+    /// Nothing says who calls.
+    #[error(
+        "nothing says who calls; give a client's token as metadata `authorization: Bearer lv_...` (leadvault: --token or --token-file), or a client certificate where the service takes them"
+    )]
+    NoCredentials,
+    /// A token that is no client's.
+    #[error(
+        "the token is no client's; it may have been removed or replaced. Give it as `authorization: Bearer lv_...`; whoever runs the service makes one with `leadvault token new`"
+    )]
+    InvalidToken,
+    /// A certificate that is good, of somebody who is no client.
+    #[error(
+        "no client comes by a certificate with the name {}; give a token, or have the name entered in the clients file with `certificate`",
+        if names.is_empty() { "(it has none)".to_owned() } else { names.join(" or ") }
+    )]
+    UnknownCertificate {
+        /// The names in it.
+        names: Vec<String>,
+    },
+    /// A client whose role may not make the call.
+    #[error(
+        "client {client} is a {role} and may not call {method}; that takes the role {}",
+        roles.join(" or ")
+    )]
+    PermissionDenied {
+        /// The client.
+        client: String,
+        /// The role that it has.
+        role: &'static str,
+        /// The RPC.
+        method: String,
+        /// The roles that may.
+        roles: Vec<&'static str>,
+    },
     /// A fault of ours.
     #[error("the service failed; its log has the cause")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),

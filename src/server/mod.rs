@@ -5,6 +5,8 @@
 //! finish, and what is not done by then is cut after a grace period: a client that holds its connection
 //! open cannot keep the process alive.
 
+pub mod doors;
+
 use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -14,7 +16,9 @@ use tonic::{
     transport::server::{Router, TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::layer::util::{Identity, Stack};
 
+use self::doors::{Doors, GuardLayer};
 use crate::{
     company::Company,
     config::ServiceSettings,
@@ -56,6 +60,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {}", crate::db::error::chain(.0))]
+    Tls(tonic::transport::Error),
     /// The descriptors are broken, which a build would have shown.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -78,11 +85,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves on the address of the settings, over a pool on a migrated database.
+    /// Serves on the address of the settings, behind the doors, over a pool on a migrated database.
     ///
     /// # Errors
-    /// [`Error::Listen`].
-    pub async fn start(settings: ServiceSettings, pool: Pool) -> Result<Self, Error> {
+    /// [`Error::Listen`], [`Error::Tls`].
+    pub async fn start(settings: ServiceSettings, doors: Doors, pool: Pool) -> Result<Self, Error> {
         let address = settings.listen;
         let listen = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
@@ -92,7 +99,7 @@ impl Server {
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::NotServing).await;
         let sweep = Sweep::new(pool.clone(), &settings.enrichment);
-        let router = router(settings, pool, &shutdown, &tasks)?.add_service(health_service);
+        let router = router(settings, doors, pool, &shutdown, &tasks)?.add_service(health_service);
         tasks.spawn(sweep.run(shutdown.clone()));
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let stop = shutdown.clone().cancelled_owned();
@@ -150,10 +157,11 @@ impl Server {
 
 fn router(
     settings: ServiceSettings,
+    doors: Doors,
     pool: Pool,
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
-) -> Result<Router, Error> {
+) -> Result<Router<Stack<GuardLayer, Identity>>, Error> {
     let max_message_bytes = settings.limits.max_message_bytes();
     let vault = Vault::new(
         pool.clone(),
@@ -194,18 +202,34 @@ fn router(
         tasks.clone(),
     );
     let intake = IntakeServiceServer::new(intake).max_decoding_message_size(max_message_bytes);
-    Ok(tonic::transport::Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+    let reflections = if doors.has_reflection() {
+        Some((reflection().build_v1()?, reflection().build_v1alpha()?))
+    } else {
+        None
+    };
+    let (v1, v1alpha) = reflections.unzip();
+    Ok(transport(doors)?
+        .add_optional_service(v1)
+        .add_optional_service(v1alpha)
         .add_service(intake)
         .add_service(vault)
         .add_service(company)
         .add_service(people)
         .add_service(marketing))
+}
+
+/// What is between the network and the services.
+fn transport(doors: Doors) -> Result<tonic::transport::Server<Stack<GuardLayer, Identity>>, Error> {
+    let server = tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .layer(doors.layer());
+    match doors.into_tls() {
+        Some(tls) => server.tls_config(tls).map_err(Error::Tls),
+        None => Ok(server),
+    }
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

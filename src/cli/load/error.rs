@@ -87,6 +87,10 @@ pub(crate) enum Error {
         detail: String,
     },
 
+    /// What the command shows the service, or asks of it, cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] crate::server::doors::Error),
+
     /// The service answered, and trying again would not help.
     #[error("the service refused {what}: {message} ({code:?}{reason}){hint}")]
     Refused {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
+use tonic::Streaming;
 
 use super::{
     error::Error,
@@ -18,7 +18,10 @@ use super::{
     window::Window,
 };
 use crate::{
-    cli::retry::{Failure, Patience},
+    cli::{
+        credentials::Connection,
+        retry::{Failure, Patience},
+    },
     proto::{
         intake::v1::{
             BulkIngestRequest, BulkIngestResponse,
@@ -53,7 +56,7 @@ pub(crate) struct LaneEnd {
 
 /// One lane of a load.
 pub(crate) struct Lane {
-    client: IntakeServiceClient<Channel>,
+    client: IntakeServiceClient<Connection>,
     open: Open,
     queue: Arc<RowQueue>,
     progress: Arc<Progress>,
@@ -82,7 +85,7 @@ enum StreamEnd {
 impl Lane {
     /// A lane that is not open yet.
     pub(crate) fn new(
-        client: IntakeServiceClient<Channel>,
+        client: IntakeServiceClient<Connection>,
         open: Open,
         queue: Arc<RowQueue>,
         progress: Arc<Progress>,

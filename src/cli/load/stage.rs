@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use serde::Serialize;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use super::{
     error::Error,
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     cli::{
         client::Service,
+        credentials::Connection,
         retry::{Failure, Patience},
         target::Golden,
     },
@@ -234,8 +235,8 @@ impl Tally {
 
 /// The service that stages.
 enum Client {
-    Companies(CompanyServiceClient<Channel>),
-    People(PeopleServiceClient<Channel>),
+    Companies(CompanyServiceClient<Connection>),
+    People(PeopleServiceClient<Connection>),
 }
 
 impl Client {

@@ -14,7 +14,6 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use tonic::transport::Channel;
 use uuid::Uuid;
 
 use self::{
@@ -23,6 +22,7 @@ use self::{
 };
 use super::{
     client::{Service, ServiceArgs},
+    credentials::Connection,
     load::{self, Input, Origin, Progress},
     report::OutputFormat,
     retry::Failure,
@@ -246,7 +246,7 @@ async fn enter(
 async fn send(
     args: &SuppressArgs,
     service: &Service,
-    client: &mut VaultServiceClient<Channel>,
+    client: &mut VaultServiceClient<Connection>,
     name: &str,
     batch: &[Listed],
     report: &mut Report,

@@ -45,6 +45,10 @@ impl Error {
                 Code::Unavailable
             }
             Self::PoolExhausted => Code::ResourceExhausted,
+            Self::NoCredentials | Self::InvalidToken | Self::UnknownCertificate { .. } => {
+                Code::Unauthenticated
+            }
+            Self::PermissionDenied { .. } => Code::PermissionDenied,
             Self::Internal(_) => Code::Internal,
         }
     }
@@ -80,6 +84,10 @@ impl Error {
             Self::LockTimeout(_) => ErrorReason::LockTimeout,
             Self::StatementTimeout(_) => ErrorReason::StatementTimeout,
             Self::PoolExhausted => ErrorReason::PoolExhausted,
+            Self::NoCredentials => ErrorReason::NoCredentials,
+            Self::InvalidToken => ErrorReason::InvalidToken,
+            Self::UnknownCertificate { .. } => ErrorReason::UnknownCertificate,
+            Self::PermissionDenied { .. } => ErrorReason::PermissionDenied,
             Self::Internal(_) => ErrorReason::Internal,
         }
     }
@@ -184,6 +192,18 @@ impl Error {
             Self::LockTimeout(_) | Self::StatementTimeout(_) => {
                 vec![("setting", "statement-timeout".to_owned())]
             }
+            Self::UnknownCertificate { names } => vec![("names", names.join(","))],
+            Self::PermissionDenied {
+                client,
+                role,
+                method,
+                roles,
+            } => vec![
+                ("client", client.clone()),
+                ("role", (*role).to_owned()),
+                ("method", method.clone()),
+                ("roles", roles.join(",")),
+            ],
             _ => Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Parser;
 use leadvault::{
-    config::ServiceSettings,
+    config::{DoorSettings, ServiceSettings},
     db::{APP_ROLE, DatabaseUrl, Pool, PoolOptions},
     proto::company::v1::company_service_client::CompanyServiceClient,
     proto::intake::v1::{
@@ -13,7 +13,7 @@ use leadvault::{
     },
     proto::marketing::v1::marketing_service_client::MarketingServiceClient,
     proto::vault::v1::vault_service_client::VaultServiceClient,
-    server::Server,
+    server::{Server, doors::Doors},
 };
 use tokio_postgres::{Client, NoTls, Row, types::ToSql};
 use tonic::{
@@ -28,6 +28,7 @@ pub(crate) struct App {
     /// Of its database.
     pub(crate) url: String,
     address: SocketAddr,
+    scheme: &'static str,
     server: Server,
 }
 
@@ -35,6 +36,8 @@ pub(crate) struct App {
 struct Settings {
     #[command(flatten)]
     service: ServiceSettings,
+    #[command(flatten)]
+    doors: DoorSettings,
 }
 
 impl App {
@@ -51,7 +54,11 @@ impl App {
     /// The service over a given database.
     pub(crate) async fn start_on(url: String, flags: &[&str]) -> Self {
         let command_line = ["leadvault", "--listen", "127.0.0.1:0"].iter().chain(flags);
-        let settings = Settings::parse_from(command_line).service;
+        let Settings {
+            service: settings,
+            doors,
+        } = Settings::parse_from(command_line);
+        let doors = Doors::open(&doors, settings.listen).unwrap();
         let pool = Pool::connect(PoolOptions {
             max_size: settings.pool_size,
             connection_timeout: settings.pool_timeout,
@@ -60,17 +67,19 @@ impl App {
         })
         .await
         .unwrap();
-        let server = Server::start(settings, pool).await.unwrap();
+        let scheme = doors.scheme();
+        let server = Server::start(settings, doors, pool).await.unwrap();
         Self {
             url,
             address: server.address(),
+            scheme,
             server,
         }
     }
 
     /// Where it listens.
     pub(crate) fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// A connection of its own to the service.

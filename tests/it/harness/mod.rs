@@ -16,7 +16,7 @@ pub(crate) use calls::{assert_field, emails, refused};
 pub(crate) use cluster::{empty_database, fresh_database, private_cluster};
 pub(crate) use lane::{Lane, ack, open, opened, summary};
 pub(crate) use process::{
-    Ran, Running, Service, Workspace, free_port, leadvault, run, runs, until,
+    Ran, Running, Service, Workspace, free_port, leadvault, leadvault_logging_to, run, runs, until,
 };
 pub(crate) use refusal::{Refusal, refusal};
 pub(crate) use rows::row;

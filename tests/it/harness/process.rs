@@ -142,14 +142,30 @@ pub(crate) fn free_port() -> u16 {
 
 /// The binary, with nothing of this process's settings. It is killed when its handle is dropped.
 pub(crate) fn leadvault(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_leadvault"));
+    let mut command = clean(env!("CARGO_BIN_EXE_leadvault"));
+    command.args(args);
+    command
+}
+
+/// The same with its log in a file, where it can be read while the process runs.
+pub(crate) fn leadvault_logging_to(log: &Path, args: &[&str]) -> Command {
+    let mut command = clean("sh");
+    let binary = env!("CARGO_BIN_EXE_leadvault");
+    command.args(["-c", r#"log=$1; shift; exec "$@" 2> "$log""#, "sh"]);
+    command.arg(log).arg(binary).args(args);
+    command
+}
+
+/// A program with nothing of this process's settings. It is killed when its handle is dropped.
+fn clean(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text == "DATABASE_URL" || text.starts_with("LEADVAULT_") || text.starts_with("PG") {
             command.env_remove(&name);
         }
     }
-    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
@@ -251,6 +267,7 @@ fn collect(mut pipe: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<Stri
 /// A `leadvault serve` that listens.
 pub(crate) struct Service {
     child: Child,
+    scheme: String,
     address: SocketAddr,
     /// Where its data is: the second line that it says.
     pub(crate) data: String,
@@ -278,9 +295,11 @@ impl Service {
             let _ = child.kill().await;
             panic!("the service did not start: {}", stderr.await.unwrap());
         };
-        let address = listening.strip_prefix("listening on http://").unwrap();
+        let url = listening.strip_prefix("listening on ").unwrap();
+        let (scheme, address) = url.split_once("://").unwrap();
         Self {
             child,
+            scheme: scheme.to_owned(),
             address: address.parse().unwrap(),
             data,
             stderr,
@@ -295,7 +314,7 @@ impl Service {
     }
 
     pub(crate) fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     pub(crate) fn pid(&self) -> Pid {

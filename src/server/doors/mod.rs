@@ -1,0 +1,234 @@
+//! The doors: TLS, who may come in, and what they may do.
+//!
+//! Guarantees: without TLS or without clients the service listens on loopback alone, unless it is told that insecure
+//! is meant; where there are clients, every call but health comes from one of them, in a role that may make it, and
+//! carries its name as the actor.
+
+mod certificate;
+mod clients;
+mod guard;
+mod pem;
+mod roles;
+mod token;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tonic::transport::ServerTlsConfig;
+
+pub use clients::ClientsFile;
+pub(crate) use clients::parse_name;
+use guard::Guard;
+pub(crate) use guard::GuardLayer;
+pub(crate) use pem::{PemFile, authorities, identity};
+pub use roles::Role;
+pub use token::{Token, TokenHash};
+
+use crate::{
+    config::{DoorSettings, Reflection},
+    proto,
+};
+
+/// How long a client has for the handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the doors cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file that a setting names is not what it must be.
+    #[error("{setting} {}: {detail}", path.display())]
+    File {
+        /// The setting.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        detail: String,
+    },
+    /// The address may be reached by others, who would find the doors open.
+    #[error(
+        "--listen {address} can be reached from other machines, and {missing}. Give {remedy}, or listen on loopback (--listen 127.0.0.1:{}), or say --insecure if that is meant",
+        address.port()
+    )]
+    Open {
+        /// The address.
+        address: SocketAddr,
+        /// What is not there.
+        missing: &'static str,
+        /// What would be right.
+        remedy: &'static str,
+    },
+    /// An RPC that the table of roles does not name.
+    #[error("no rule says who may call {0}; it needs one in src/server/doors/roles.rs")]
+    NoRule(String),
+    /// A name in the table of roles that is no RPC.
+    #[error("a rule in src/server/doors/roles.rs is for {0}, and there is no such RPC")]
+    NoRpc(String),
+    /// The descriptors are broken, which a build would have shown.
+    #[error("the descriptors of the API cannot be read: {0}")]
+    Descriptors(String),
+}
+
+/// The doors of a server.
+#[derive(Debug)]
+pub struct Doors {
+    tls: Option<ServerTlsConfig>,
+    guard: Option<Arc<Guard>>,
+    reflection: Reflection,
+}
+
+impl Doors {
+    /// Reads the files of the settings, and checks that the address is fit for what they say.
+    ///
+    /// # Errors
+    /// [`Error`] says which file is wrong and how, or what the address needs.
+    pub fn open(settings: &DoorSettings, listen: SocketAddr) -> Result<Self, Error> {
+        let rules = roles::rules(proto::DESCRIPTORS)?;
+        check_address(settings, listen)?;
+        let tls = tls(settings)?;
+        let takes_certificates = settings.tls_client_ca.is_some();
+        let open = |path: &PathBuf| ClientsFile::open(path.clone(), takes_certificates);
+        let clients = settings.clients.as_ref().map(open).transpose()?;
+        let guard = |clients| {
+            Arc::new(Guard {
+                rules,
+                clients,
+                reflection: settings.reflection,
+            })
+        };
+        Ok(Self {
+            tls,
+            guard: clients.map(guard),
+            reflection: settings.reflection,
+        })
+    }
+
+    /// The clients file, to be read again; none where everybody may call.
+    pub fn clients_file(&self) -> Option<ClientsFile> {
+        self.guard.as_ref().map(|guard| guard.clients.clone())
+    }
+
+    /// How an address of the server begins.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// Whether anybody is told the API.
+    pub(super) fn has_reflection(&self) -> bool {
+        self.reflection != Reflection::Off
+    }
+
+    /// The layer in front of the services.
+    pub(super) fn layer(&self) -> GuardLayer {
+        GuardLayer(self.guard.clone())
+    }
+
+    /// What the handshake needs.
+    pub(super) fn into_tls(self) -> Option<ServerTlsConfig> {
+        self.tls
+    }
+}
+
+fn tls(settings: &DoorSettings) -> Result<Option<ServerTlsConfig>, Error> {
+    let (Some(certificate), Some(key)) = (&settings.tls_certificate, &settings.tls_key) else {
+        return Ok(None);
+    };
+    let file = |setting, path| PemFile { setting, path };
+    let identity = identity(
+        file("--tls-certificate", certificate),
+        file("--tls-key", key),
+    )?;
+    let mut config = ServerTlsConfig::new()
+        .identity(identity)
+        .timeout(HANDSHAKE_TIMEOUT);
+    if let Some(path) = &settings.tls_client_ca {
+        let authorities = authorities(file("--tls-client-ca", path))?;
+        // The guard asks who calls; a probe of health needs no certificate, nor does a client with a token.
+        config = config
+            .client_ca_root(authorities)
+            .client_auth_optional(true);
+    }
+    Ok(Some(config))
+}
+
+/// TLS without clients lets everybody do everything, and tokens without TLS can be read on the way: an address
+/// that others reach needs both.
+fn check_address(settings: &DoorSettings, address: SocketAddr) -> Result<(), Error> {
+    if address.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    let (missing, remedy) = match (&settings.tls_certificate, &settings.clients) {
+        (Some(_), Some(_)) => return Ok(()),
+        (Some(_), None) => (
+            "without --clients whoever reaches it may do everything",
+            "--clients",
+        ),
+        (None, Some(_)) => (
+            "without TLS tokens and personal data can be read on the way",
+            "--tls-certificate and --tls-key",
+        ),
+        (None, None) => (
+            "without TLS and --clients whoever reaches it may do everything, and personal data can be read on the way",
+            "--tls-certificate, --tls-key and --clients",
+        ),
+    };
+    if !settings.insecure {
+        return Err(Error::Open {
+            address,
+            missing,
+            remedy,
+        });
+    }
+    tracing::warn!(%address, "INSECURE: {missing} (--insecure). Give {remedy} before real data comes in");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(address: &str, settings: &DoorSettings) -> Result<(), String> {
+        check_address(settings, address.parse().unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_address_that_others_reach_needs_tls_and_clients() {
+        let nothing = DoorSettings::default();
+        for loopback in [
+            "127.0.0.1:1",
+            "127.8.8.8:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert_eq!(check(loopback, &nothing), Ok(()), "{loopback}");
+        }
+        let tls = DoorSettings {
+            tls_certificate: Some("c".into()),
+            ..DoorSettings::default()
+        };
+        let clients = DoorSettings {
+            clients: Some("c".into()),
+            ..DoorSettings::default()
+        };
+        let both = DoorSettings {
+            clients: clients.clients.clone(),
+            ..tls.clone()
+        };
+        for reached in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[fe80::1]:1"] {
+            for (settings, says) in [
+                (&nothing, "--tls-certificate, --tls-key and --clients"),
+                (&tls, "Give --clients"),
+                (&clients, "Give --tls-certificate and --tls-key"),
+            ] {
+                let refusal = check(reached, settings).unwrap_err();
+                assert!(refusal.contains(says), "{refusal}");
+                let insecure = DoorSettings {
+                    insecure: true,
+                    ..settings.clone()
+                };
+                assert_eq!(check(reached, &insecure), Ok(()));
+            }
+            assert_eq!(check(reached, &both), Ok(()));
+        }
+    }
+}

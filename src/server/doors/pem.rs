@@ -1,0 +1,87 @@
+//! PEM files of certificates and keys, checked when the process starts and not at the first handshake.
+
+use std::{fs, path::Path};
+
+use rustls::{
+    RootCertStore,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    sign::CertifiedKey,
+};
+use tonic::transport::{Certificate, Identity};
+
+use super::Error;
+
+/// A setting that names a PEM file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PemFile<'a> {
+    /// Its flag.
+    pub(crate) setting: &'static str,
+    /// The file.
+    pub(crate) path: &'a Path,
+}
+
+impl PemFile<'_> {
+    fn read(&self) -> Result<Vec<u8>, Error> {
+        fs::read(self.path).map_err(|error| self.error(format!("cannot be read: {error}")))
+    }
+
+    fn certificates(&self, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+        let certificates = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| self.error(format!("is no good PEM: {error}")))?;
+        if certificates.is_empty() {
+            return Err(self.error(
+                "holds no certificate; it must be a PEM file with -----BEGIN CERTIFICATE-----",
+            ));
+        }
+        Ok(certificates)
+    }
+
+    fn key(&self, pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
+        PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
+            self.error(
+                "holds no private key; it must be a PEM file with -----BEGIN PRIVATE KEY-----, and no passphrase",
+            )
+        })
+    }
+
+    fn error(&self, detail: impl ToString) -> Error {
+        Error::File {
+            setting: self.setting,
+            path: self.path.to_owned(),
+            detail: detail.to_string(),
+        }
+    }
+}
+
+/// A certificate with its key: they belong together.
+pub(crate) fn identity(certificate: PemFile<'_>, key: PemFile<'_>) -> Result<Identity, Error> {
+    let (certificate_pem, key_pem) = (certificate.read()?, key.read()?);
+    let chain = certificate.certificates(&certificate_pem)?;
+    let der = key.key(&key_pem)?;
+    CertifiedKey::from_der(chain, der, &default_provider()).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => key.error(format!(
+            "is not the key of the certificate in {} ({}), which must come first there",
+            certificate.path.display(),
+            certificate.setting
+        )),
+        rustls::Error::InvalidCertificate(_) => {
+            certificate.error(format!("its first certificate cannot be read: {error}"))
+        }
+        _ => key.error(format!("its key cannot be used: {error}")),
+    })?;
+    Ok(Identity::from_pem(certificate_pem, key_pem))
+}
+
+/// The certificates of authorities, each of which can be one.
+pub(crate) fn authorities(file: PemFile<'_>) -> Result<Certificate, Error> {
+    let pem = file.read()?;
+    let mut roots = RootCertStore::empty();
+    for certificate in file.certificates(&pem)? {
+        roots
+            .add(certificate)
+            .map_err(|error| file.error(format!("holds a certificate that is none: {error}")))?;
+    }
+    Ok(Certificate::from_pem(pem))
+}

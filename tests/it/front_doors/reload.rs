@@ -1,0 +1,73 @@
+//! The clients file while the service runs.
+
+use nix::sys::signal::{Signal, kill};
+use tonic::Code;
+
+use super::{client, ingest};
+use crate::harness::{Service, Workspace, fresh_database, leadvault_logging_to, until};
+
+async fn code(service: &Service, token: &str) -> Code {
+    let channel = tonic::transport::Endpoint::from_shared(service.endpoint()).unwrap();
+    let outcome = ingest(channel.connect().await.unwrap(), Some(token)).await;
+    outcome.err().map_or(Code::Ok, |status| status.code())
+}
+
+async fn until_code(service: &Service, token: &str, wanted: Code) {
+    until("the clients file to be read", async || {
+        (code(service, token).await == wanted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clients_file_is_read_again_on_sighup_and_a_bad_one_changes_nothing() {
+    let workspace = Workspace::new();
+    let url = fresh_database().await;
+    let (old_line, old) = client("crm", "loader");
+    let (new_line, new) = client("etl", "loader");
+    let clients = workspace.file("clients", &old_line);
+    let log = workspace.path("log");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--database-url", &url];
+    let service = Service::start(leadvault_logging_to(
+        &log,
+        &[&serve[..], &["--clients", &clients]].concat(),
+    ))
+    .await;
+    assert_eq!(code(&service, &old).await, Code::Ok);
+    assert_eq!(code(&service, &new).await, Code::Unauthenticated);
+
+    // Added.
+    workspace.file("clients", format!("{old_line}{new_line}"));
+    assert_eq!(
+        code(&service, &new).await,
+        Code::Unauthenticated,
+        "no signal yet"
+    );
+    kill(service.pid(), Signal::SIGHUP).unwrap();
+    until_code(&service, &new, Code::Ok).await;
+
+    // Broken: the new client stays, though the file that names it is gone.
+    workspace.file("clients", format!("{old_line}etl boss\n"));
+    kill(service.pid(), Signal::SIGHUP).unwrap();
+    let said = until("the error", async || {
+        let log = std::fs::read_to_string(&log).unwrap();
+        log.lines()
+            .find(|line| line.contains("ERROR"))
+            .map(str::to_owned)
+    })
+    .await;
+    assert!(
+        said.contains("line 2") && said.contains("operator"),
+        "{said}"
+    );
+    for token in [&old, &new] {
+        assert_eq!(code(&service, token).await, Code::Ok);
+    }
+
+    // Removed.
+    workspace.file("clients", new_line);
+    kill(service.pid(), Signal::SIGHUP).unwrap();
+    until_code(&service, &old, Code::Unauthenticated).await;
+    assert_eq!(code(&service, &new).await, Code::Ok);
+    assert!(service.stop().await.0.success());
+}
