@@ -4,7 +4,7 @@
 //!
 //! - [`cli`] — a file a subcommand: serve, migrate, load, demo
 //! - [`config`] — every setting, once
-//! - [`server`] — assembles services and layers: health, reflection, shutdown
+//! - [`server`] — assembles services and layers: doors, health, reflection, shutdown
 //! - rooms, one for each schema of the database: [`intake`], [`vault`], [`company`], [`people`], [`marketing`]
 //! - `golden` — what companies and people have in common: slots, promotion, history
 //! - `room` — what a room's service stands on

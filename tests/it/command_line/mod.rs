@@ -24,6 +24,7 @@ async fn help_teaches() {
         ("suppress", "--allow-invalid"),
         ("export", "--updated-before"),
         ("report", "campaigns --status active"),
+        ("token", "new"),
     ] {
         assert!(help.contains(subcommand), "{help}");
         let help = run(&[subcommand, "--help"]).await.ok();

