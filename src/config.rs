@@ -1,4 +1,4 @@
-//! Every setting, once: flag, environment variable, default, meaning.
+//! Every setting, once: flag, environment variable, default, meaning. [`ops`] has those of the port for operators.
 //!
 //! Reads:
 //! - `DATABASE_URL`, `LEADVAULT_MIGRATION_DATABASE_URL`, `LEADVAULT_DATA_DIR`
@@ -16,12 +16,16 @@
 //! - those of the doors, in their own file
 
 mod doors;
+mod ops;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-pub use doors::{DoorSettings, Reflection};
+pub use self::{
+    doors::{DoorSettings, Reflection},
+    ops::{OpsListen, OpsSettings},
+};
 
 use crate::{
     db::DatabaseUrl,
@@ -100,6 +104,10 @@ pub struct ServiceSettings {
     /// How people are enriched.
     #[command(flatten)]
     pub enrichment: EnrichmentSettings,
+
+    /// How operators look into the service.
+    #[command(flatten)]
+    pub ops: OpsSettings,
 
     /// With how many soft bounces in a row on one channel an address is suppressed there, as with a hard one.
     #[arg(long, env = "LEADVAULT_SOFT_BOUNCE_LIMIT", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=1_000))]
@@ -198,7 +206,8 @@ impl Limits {
 /// What the log holds.
 #[derive(Args, Clone, Debug)]
 pub struct LogSettings {
-    /// What is logged: a level, or filters such as `leadvault=debug,tower=info`.
+    /// What is logged: a level, or filters such as `info,leadvault::call=warn`, which leaves out the lines of
+    /// calls that went well. Dependencies never log below info: some would log rows.
     #[arg(long, env = "LEADVAULT_LOG", default_value = "info", global = true)]
     pub log: String,
 

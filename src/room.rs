@@ -7,10 +7,12 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Response, Status};
+use tracing::Instrument as _;
 
 use crate::{
     config::Limits,
     db::{Pool, PooledConnection, SharedConnection},
+    metrics::Metrics,
     rpc::Error,
 };
 
@@ -27,6 +29,8 @@ pub(crate) struct Room {
     pool: Pool,
     /// The limits of requests.
     pub(crate) limits: Limits,
+    /// What the service counts of itself.
+    pub(crate) metrics: Metrics,
     /// Cancelled when the server stops.
     pub(crate) shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -51,12 +55,14 @@ impl Room {
     pub(crate) fn new(
         pool: Pool,
         limits: Limits,
+        metrics: Metrics,
         shutdown: CancellationToken,
         tasks: TaskTracker,
     ) -> Arc<Self> {
         Arc::new(Self {
             pool,
             limits,
+            metrics,
             shutdown,
             tasks,
         })
@@ -93,6 +99,7 @@ impl Room {
         &self,
         write: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
+        let write = write.in_current_span();
         self.tasks.spawn(write).await.map_err(Error::internal)?
     }
 
@@ -106,12 +113,13 @@ impl Room {
     {
         let (answers, stream) = mpsc::channel(ANSWER_BUFFER);
         let job = job(Arc::clone(self), answers.clone());
-        self.tasks.spawn(async move {
+        let job = async move {
             if let Err(Ended::Failed(error)) = job.await {
                 // Whoever went away does not hear it.
                 let _ = answers.send(Err(error.into())).await;
             }
-        });
+        };
+        self.tasks.spawn(job.in_current_span());
         Response::new(ReceiverStream::new(stream))
     }
 

@@ -91,3 +91,48 @@ COMMENT ON VIEW bit.lead_funnel IS
     'From rows to contacts, slots, golden records, messages and conversions: how many of each there are, in that order';
 COMMENT ON COLUMN bit.lead_funnel.stage IS 'What is counted';
 COMMENT ON COLUMN bit.lead_funnel.count IS 'How many there are';
+
+-- How much work waits, and since when: cheap at any size, since each state is counted by an index and up to a
+-- bound, beyond which it is simply much. The oldest load is the first by number: a load that is retried keeps its own.
+CREATE VIEW bit.queue_depths
+WITH (security_invoker = true)
+AS
+SELECT 'loads'::text AS queue, 'pending'::text AS state,
+       (SELECT count(*)
+        FROM (SELECT FROM intake.raw_loads AS l WHERE l.status = 'pending' LIMIT 100000) AS counted) AS depth,
+       (SELECT l.created_at
+        FROM intake.raw_loads AS l
+        WHERE l.status = 'pending'
+        ORDER BY l.load_id
+        LIMIT 1) AS oldest_at
+UNION ALL
+SELECT 'company_slots', 'pending',
+       (SELECT count(*)
+        FROM (SELECT FROM company.slot AS s WHERE s.validation_status = 'pending' LIMIT 100000) AS counted),
+       (SELECT s.created_at
+        FROM company.slot AS s
+        WHERE s.validation_status = 'pending'
+        ORDER BY s.slot_number
+        LIMIT 1)
+UNION ALL
+SELECT 'person_slots', 'pending',
+       (SELECT count(*)
+        FROM (SELECT FROM people.slot AS s WHERE s.validation_status = 'pending' LIMIT 100000) AS counted),
+       (SELECT s.created_at
+        FROM people.slot AS s
+        WHERE s.validation_status = 'pending'
+        ORDER BY s.slot_number
+        LIMIT 1)
+UNION ALL
+SELECT 'enrichment', states.state, counted.depth, NULL
+FROM (VALUES ('queued'), ('leased'), ('completed'), ('dead'), ('suppressed')) AS states (state)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS depth
+    FROM (SELECT FROM ple.enrichment_queue AS q WHERE q.state = states.state LIMIT 100000) AS bounded
+) AS counted;
+
+COMMENT ON VIEW bit.queue_depths IS 'How much work waits in each queue, counted up to 100,000, and since when';
+COMMENT ON COLUMN bit.queue_depths.queue IS 'The queue: loads, company_slots, person_slots or enrichment';
+COMMENT ON COLUMN bit.queue_depths.state IS 'The state of what is counted';
+COMMENT ON COLUMN bit.queue_depths.depth IS 'How many there are in that state, 100,000 at the most';
+COMMENT ON COLUMN bit.queue_depths.oldest_at IS 'Since when the oldest of them waits; not known of enrichment';

@@ -54,6 +54,11 @@ async fn serve(database: &Database, args: &ServeArgs, doors: Doors) -> Result<()
     };
     say(format_args!("listening on {scheme}://{}", server.address()));
     say(database.describe());
+    if let Some(address) = server.ops_address() {
+        say(format_args!(
+            "metrics, health and readiness on http://{address}"
+        ));
+    }
     tokio::select! {
         () = signals.next() => {}
         failed = server.failed() => failed?,

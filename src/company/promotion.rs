@@ -12,6 +12,7 @@ use crate::{
         promotion::{PendingSlot, Progress, Promoted, Promoting},
         reading::{Note, Reading, SlotRejection},
     },
+    metrics::ChunkOf,
     proto::company::v1 as pb,
     rpc::Error,
 };
@@ -21,6 +22,7 @@ pub(super) struct PromoteSlots;
 
 impl Promoting for PromoteSlots {
     const KIND: Kind = KIND;
+    const CHUNK_OF: ChunkOf = ChunkOf::PromoteCompanies;
     type Response = pb::PromoteCompaniesResponse;
 
     async fn promote(

@@ -15,6 +15,7 @@ use crate::{
     config::Limits,
     db::Pool,
     golden::{from_vault::StageFromVault, promotion::Promotion, staging},
+    metrics::Metrics,
     proto::company::v1::{self as pb, company_service_server::CompanyService},
     room::{AnswerStream, Room},
     rpc::actor,
@@ -29,10 +30,11 @@ impl Company {
     pub fn new(
         pool: Pool,
         limits: Limits,
+        metrics: Metrics,
         shutdown: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
-        Self(Room::new(pool, limits, shutdown, tasks))
+        Self(Room::new(pool, limits, metrics, shutdown, tasks))
     }
 }
 

@@ -36,7 +36,7 @@ pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::Error;
 pub(crate) use json_text::JsonText;
 pub use point_reads::SharedConnection;
-pub use pool::{Pool, PoolOptions, PooledConnection};
+pub use pool::{Pool, PoolOptions, PoolUsage, PooledConnection};
 pub use url::DatabaseUrl;
 
 /// The group role that the service acts as: it reads everything and executes the functions, and

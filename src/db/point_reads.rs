@@ -92,6 +92,16 @@ impl PointReads {
         self.slots.len()
     }
 
+    /// How many connections are open, and how many reads are on their way.
+    pub(super) fn usage(&self) -> (u32, u32) {
+        let alive = self.slots.iter().filter_map(Slot::alive);
+        alive.fold((0, 0), |(open, reads), shared| {
+            // The slot holds each, and so does this look.
+            let owners = Arc::strong_count(&shared).saturating_sub(2);
+            (open + 1, reads + u32::try_from(owners).unwrap_or(u32::MAX))
+        })
+    }
+
     /// Runs a point read; again on another connection if the first was lost.
     ///
     /// # Errors

@@ -9,7 +9,10 @@
 //! * [`Pool::connect`] connects once itself, so that a wrong URL is an error with its reason and
 //!   not a timeout; later the reason of failed attempts is logged and comes with the timeout.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU32, Ordering},
+};
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
@@ -71,6 +74,26 @@ pub struct Pool {
     patience: Duration,
     last_error: LastError,
     point_reads: Arc<PointReads>,
+    waiting: Arc<AtomicU32>,
+}
+
+/// How a pool is used at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// The most connections that it may have.
+    pub max: u32,
+    /// Connections that are open.
+    pub open: u32,
+    /// Those of them that nobody uses.
+    pub idle: u32,
+    /// Callers that wait for one.
+    pub waiting: u32,
+    /// The most connections that point reads share, beside those of the pool.
+    pub point_read_max: u32,
+    /// Those of them that are open.
+    pub point_read_open: u32,
+    /// Point reads that are on their way.
+    pub point_reads: u32,
 }
 
 impl Pool {
@@ -100,6 +123,7 @@ impl Pool {
             patience,
             last_error,
             point_reads,
+            waiting: Arc::default(),
         })
     }
 
@@ -108,6 +132,7 @@ impl Pool {
     /// # Errors
     /// [`Error::PoolTimeout`].
     pub async fn get(&self) -> Result<PooledConnection<'_>, Error> {
+        let _waiting = Waiting::of(&self.waiting);
         self.inner.get().await.map_err(|e| self.timeout(e))
     }
 
@@ -116,6 +141,7 @@ impl Pool {
     /// # Errors
     /// [`Error::PoolTimeout`].
     pub async fn get_owned(&self) -> Result<PooledConnection<'static>, Error> {
+        let _waiting = Waiting::of(&self.waiting);
         self.inner.get_owned().await.map_err(|e| self.timeout(e))
     }
 
@@ -140,11 +166,20 @@ impl Pool {
         self.point_reads.connections()
     }
 
-    /// Connections that are open, and those of them that nobody uses; for metrics.
+    /// How it is used now; for metrics.
     #[must_use]
-    pub fn open_and_idle(&self) -> (u32, u32) {
+    pub fn usage(&self) -> PoolUsage {
         let state = self.inner.state();
-        (state.connections, state.idle_connections)
+        let (point_read_open, point_reads) = self.point_reads.usage();
+        PoolUsage {
+            max: self.max_size,
+            open: state.connections,
+            idle: state.idle_connections,
+            waiting: self.waiting.load(Ordering::Relaxed),
+            point_read_max: u32::try_from(self.point_reads.connections()).unwrap_or(u32::MAX),
+            point_read_open,
+            point_reads,
+        }
     }
 
     fn timeout(&self, error: bb8::RunError<PoolError>) -> Error {
@@ -201,6 +236,22 @@ fn throw_away_dead(conn: &mut AsyncPgConnection) -> BoxFuture<'_, diesel::QueryR
         Ok(())
     };
     std::future::ready(result).boxed()
+}
+
+/// Somebody who waits for a connection, until they have it or go away.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn of(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Why the last attempt to connect failed; nothing after one that worked.

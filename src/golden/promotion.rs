@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     domain::Actor,
+    metrics::ChunkOf,
     room::{Answers, Ended, Room},
     rpc::Error,
 };
@@ -34,6 +35,8 @@ const PASSES: usize = 2;
 pub(crate) trait Promoting: Send + Sync + 'static {
     /// Which room.
     const KIND: Kind;
+    /// Its name among the jobs.
+    const CHUNK_OF: ChunkOf;
     /// The message of the answer.
     type Response: Send + 'static;
 
@@ -75,6 +78,15 @@ impl Promoted {
     /// All slots.
     fn done(&self) -> i64 {
         self.promoted + self.updated + self.unchanged + self.rejected
+    }
+
+    fn outcomes(&self) -> [(&'static str, i64); 4] {
+        [
+            ("promoted", self.promoted),
+            ("updated", self.updated),
+            ("unchanged", self.unchanged),
+            ("rejected", self.rejected),
+        ]
     }
 }
 
@@ -215,12 +227,18 @@ impl Promotion {
     ) -> Result<Option<(i64, Promoted)>, Error> {
         let mut connection = room.connection().await?;
         let (scope, actor) = (self.scope.clone(), self.actor.clone());
+        let metrics = room.metrics.clone();
         room.uncut(async move {
-            connection
+            let begun = Instant::now();
+            let next = connection
                 .transaction(async |connection| {
                     promote_next::<P>(connection, &scope, last, &actor).await
                 })
-                .await
+                .await?;
+            if let Some((_, chunk)) = &next {
+                metrics.chunk(P::CHUNK_OF, begun.elapsed(), &chunk.outcomes());
+            }
+            Ok(next)
         })
         .await
     }

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     domain::{Actor, Fate, Tally},
+    metrics::ChunkOf,
     proto::intake::v1::{
         BulkIngestRequest, BulkIngestResponse, Rejection, bulk_ingest_request as request,
         bulk_ingest_response as response,
@@ -297,6 +298,7 @@ impl Writer {
             actor,
         } = &self.open;
         let mut connection = self.shared.connection().await?;
+        let begun = Instant::now();
         let outcome = repository::ingest_chunk(
             &mut connection,
             &batch.batch_id,
@@ -307,7 +309,11 @@ impl Writer {
             actor,
         )
         .await?;
-        Ok(convert::lane_result(outcome, batch, *lane)?.fates)
+        let fates = convert::lane_result(outcome, batch, *lane)?.fates;
+        let metrics = &self.shared.metrics;
+        metrics.chunk(ChunkOf::BulkIngest, begun.elapsed(), &[]);
+        metrics.rows(batch.source.as_str(), Tally::of(fates.iter().copied()));
+        Ok(fates)
     }
 
     /// What the replayed rows were answered the first time.

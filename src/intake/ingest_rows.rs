@@ -12,6 +12,7 @@ use crate::{
     config::Limits,
     db::PooledConnection,
     domain::{Actor, BatchId, Fate, Tally},
+    metrics::Metrics,
     proto::intake::v1 as pb,
     rpc::{Answers, Begun, Error},
 };
@@ -25,8 +26,8 @@ pub(super) struct IngestCall {
 
 /// Why an ingest transaction ends without a commit.
 enum Uncommitted {
-    /// It was only to validate: this is what would have happened.
-    Preview(pb::IngestRowsResponse),
+    /// There is nothing to commit: it was only to validate, or this is the answer to an earlier call.
+    Answer(pb::IngestRowsResponse),
     /// It failed.
     Failed(Error),
 }
@@ -86,13 +87,19 @@ impl IngestCall {
         self,
         mut connection: PooledConnection<'static>,
         actor: Actor,
+        metrics: Metrics,
     ) -> Result<pb::IngestRowsResponse, Error> {
         use diesel_async::AsyncConnection as _;
+        let source = self.batch.source.clone();
         let result = connection
             .transaction(async |connection| self.in_txn(connection, &actor).await)
             .await;
         match result {
-            Ok(response) | Err(Uncommitted::Preview(response)) => Ok(response),
+            Ok((response, tally)) => {
+                metrics.rows(source.as_str(), tally);
+                Ok(response)
+            }
+            Err(Uncommitted::Answer(response)) => Ok(response),
             Err(Uncommitted::Failed(error)) => Err(error),
         }
     }
@@ -101,25 +108,26 @@ impl IngestCall {
         self,
         connection: &mut diesel_async::AsyncPgConnection,
         actor: &Actor,
-    ) -> Result<pb::IngestRowsResponse, Uncommitted> {
+    ) -> Result<(pb::IngestRowsResponse, Tally), Uncommitted> {
         let answers = Answers::parse(actor, "IngestRows", &self.request.request_id, &self.request)?;
         if let Some(answers) = &answers
             && let Begun::Answered(response) = answers.begin(connection).await?
         {
-            return Ok(response);
+            return Err(Uncommitted::Answer(response));
         }
         let rejected = self.chunk.rejected.clone();
         let outcome = repository::append_rows(connection, &self.batch, self.chunk, actor).await?;
         let appended = convert::lane_result(outcome, &self.batch, -1)?;
+        let tally = Tally::of(appended.fates.iter().copied());
         let validate_only = self.request.validate_only;
         let response = respond(&self.batch, appended, rejected, validate_only);
         if validate_only {
-            return Err(Uncommitted::Preview(response));
+            return Err(Uncommitted::Answer(response));
         }
         if let Some(answers) = &answers {
             answers.keep(connection, &response).await?;
         }
-        Ok(response)
+        Ok((response, tally))
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
 use super::{
     bulk, convert,
@@ -18,6 +19,7 @@ use crate::{
     config::Limits,
     db::{Pool, PooledConnection},
     domain::{BatchId, Email},
+    metrics::Metrics,
     proto::intake::v1::{self as pb, intake_service_server::IntakeService},
     rpc::{Error, PageRequest, actor, from_timestamp},
 };
@@ -31,6 +33,7 @@ const MAX_REASON_BYTES: usize = 1_000;
 pub(super) struct Shared {
     pool: Pool,
     pub(super) limits: Limits,
+    pub(super) metrics: Metrics,
     pub(super) stream_idle_timeout: Duration,
     pub(super) shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -51,6 +54,7 @@ impl Intake {
     pub fn new(
         pool: Pool,
         limits: Limits,
+        metrics: Metrics,
         stream_idle_timeout: Duration,
         shutdown: CancellationToken,
         tasks: TaskTracker,
@@ -58,6 +62,7 @@ impl Intake {
         Self(Arc::new(Shared {
             pool,
             limits,
+            metrics,
             stream_idle_timeout,
             shutdown,
             tasks,
@@ -69,6 +74,7 @@ impl Intake {
         &self,
         write: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
+        let write = write.in_current_span();
         self.0.tasks.spawn(write).await.map_err(Error::internal)?
     }
 }
@@ -89,7 +95,8 @@ impl IntakeService for Intake {
             .map_err(Error::internal)??;
         let connection = self.0.connection().await?;
         Ok(Response::new(
-            self.uncut(call.run(connection, actor)).await?,
+            self.uncut(call.run(connection, actor, self.0.metrics.clone()))
+                .await?,
         ))
     }
 
@@ -100,9 +107,8 @@ impl IntakeService for Intake {
         let actor = actor(&request);
         let (answers, stream) = mpsc::channel(ANSWER_BUFFER);
         let shared = Arc::clone(&self.0);
-        self.0
-            .tasks
-            .spawn(bulk::serve(shared, actor, request.into_inner(), answers));
+        let stream_job = bulk::serve(shared, actor, request.into_inner(), answers);
+        self.0.tasks.spawn(stream_job.in_current_span());
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 

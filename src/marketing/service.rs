@@ -9,6 +9,7 @@ use super::{campaigns, conversions, engagements, feedback, outreach, reports};
 use crate::{
     config::Limits,
     db::Pool,
+    metrics::Metrics,
     proto::marketing::v1::{self as pb, marketing_service_server::MarketingService},
     room::Room,
     rpc::actor,
@@ -27,11 +28,12 @@ impl Marketing {
     pub fn new(
         pool: Pool,
         limits: Limits,
+        metrics: Metrics,
         soft_bounce_limit: i32,
         shutdown: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
-        let room = Room::new(pool, limits, shutdown, tasks);
+        let room = Room::new(pool, limits, metrics, shutdown, tasks);
         Self {
             gate: outreach::gate(&room),
             room,

@@ -9,6 +9,7 @@ use super::{enrichment, golden, intelligence};
 use crate::{
     config::{EnrichmentSettings, Limits},
     db::Pool,
+    metrics::Metrics,
     proto::people::v1::{self as pb, people_service_server::PeopleService},
     room::{AnswerStream, Room},
     rpc::actor,
@@ -26,12 +27,13 @@ impl People {
     pub fn new(
         pool: Pool,
         limits: Limits,
+        metrics: Metrics,
         enrichment: EnrichmentSettings,
         shutdown: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
         Self {
-            room: Room::new(pool, limits, shutdown, tasks),
+            room: Room::new(pool, limits, metrics, shutdown, tasks),
             enrichment: Arc::new(enrichment),
         }
     }

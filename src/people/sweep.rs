@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::repository::enrichment::{self as repository, Swept};
-use crate::{config::EnrichmentSettings, db::Pool, domain::Actor, rpc::Error};
+use crate::{config::EnrichmentSettings, db::Pool, domain::Actor, metrics::Metrics, rpc::Error};
 
 /// How much intelligence one transaction purges.
 const CHUNK: i32 = 1_000;
@@ -24,15 +24,17 @@ pub struct Sweep {
     pool: Pool,
     period: Duration,
     max_failures: i32,
+    metrics: Metrics,
 }
 
 impl Sweep {
     /// A sweep over a pool.
-    pub fn new(pool: Pool, settings: &EnrichmentSettings) -> Self {
+    pub fn new(pool: Pool, settings: &EnrichmentSettings, metrics: Metrics) -> Self {
         Self {
             pool,
             period: settings.sweep_period,
             max_failures: settings.enrichment_max_failures,
+            metrics,
         }
     }
 
@@ -47,6 +49,7 @@ impl Sweep {
                 _ = periods.tick() => {}
             }
             let (swept, ended) = self.sweep(&shutdown).await;
+            self.count(swept, ended.is_err());
             log(swept, ended);
         }
     }
@@ -62,6 +65,15 @@ impl Sweep {
             }
         }
         (total, Ok(()))
+    }
+
+    fn count(&self, swept: Swept, failed: bool) {
+        let did = [
+            ("purged", swept.purged),
+            ("enqueued", swept.enqueued),
+            ("returned", swept.returned),
+        ];
+        self.metrics.sweep(failed, &did);
     }
 
     async fn chunk(&self) -> Result<Swept, Error> {
@@ -85,7 +97,7 @@ fn log(swept: Swept, ended: Result<(), Error>) {
     } = swept;
     match ended {
         Err(error) => {
-            let cause = crate::db::error::chain(&error);
+            let cause = crate::rpc::cause(&error);
             tracing::warn!(
                 purged, enqueued, returned, %cause,
                 "the sweep of intelligence was cut short; the next period tries again"

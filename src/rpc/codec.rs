@@ -7,11 +7,11 @@ use bytes::{Buf as _, Bytes};
 use prost::encoding::{WireType, decode_key, decode_varint};
 use tonic::{
     Status,
-    codec::{DecodeBuf, Decoder},
+    codec::{BufferSettings, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 use tonic_prost::ProstEncoder;
 
-use super::Error;
+use super::{Error, rows};
 use crate::proto::intake::v1::BulkIngestRequest;
 
 /// The most fields of a message and of its parts together. A repeated field of two bytes each would become
@@ -35,15 +35,33 @@ where
 {
     type Encode = Sent;
     type Decode = Received;
-    type Encoder = ProstEncoder<Sent>;
+    type Encoder = CountingEncoder<Sent>;
     type Decoder = BoundedDecoder<Received>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::default()
+        CountingEncoder(ProstEncoder::default())
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         BoundedDecoder(PhantomData)
+    }
+}
+
+/// Encodes messages, and counts the rows that they are about.
+#[derive(Debug)]
+pub struct CountingEncoder<Sent>(ProstEncoder<Sent>);
+
+impl<Sent: prost::Message + 'static> Encoder for CountingEncoder<Sent> {
+    type Item = Sent;
+    type Error = Status;
+
+    fn encode(&mut self, message: Sent, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        rows::count(&message);
+        self.0.encode(message, buffer)
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        self.0.buffer_settings()
     }
 }
 

@@ -4,12 +4,15 @@
 //! and a message for people. A fault of ours is logged here, once, with its cause; the caller learns only
 //! that it happened.
 
+mod cause;
 mod database;
 mod status;
 
 use std::{borrow::Cow, time::Duration};
 
 use tonic::Status;
+
+pub(crate) use cause::cause;
 
 /// Why a call is refused.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,5 @@
-//! What the services share: the error model, paging, requests that may be repeated, numbers, times and JSON.
+//! What the services share: the error model, paging, requests that may be repeated, numbers, times and JSON;
+//! how many rows an answer is about.
 
 mod answers;
 mod batch;
@@ -7,15 +8,18 @@ mod decimal;
 mod error;
 mod json;
 mod paging;
+mod rows;
 mod time;
 
 pub(crate) use answers::{Answers, Begun};
 pub(crate) use batch::check_items;
-pub use codec::{BoundedDecoder, Codec};
+pub use codec::{BoundedDecoder, Codec, CountingEncoder};
 pub(crate) use decimal::{from_decimal, to_decimal};
 pub use error::Error;
+pub(crate) use error::cause;
 pub(crate) use json::{json_struct, struct_json};
 pub(crate) use paging::{Page, PageRequest};
+pub(crate) use rows::{Rows, counted};
 pub(crate) use time::{from_timestamp, to_timestamp};
 
 /// Who calls: whom the authentication layer found, or nobody in particular.

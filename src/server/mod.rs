@@ -6,6 +6,8 @@
 //! open cannot keep the process alive.
 
 pub mod doors;
+pub mod observe;
+mod ops;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -18,13 +20,18 @@ use tonic::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::layer::util::{Identity, Stack};
 
-use self::doors::{Doors, GuardLayer};
+use self::{
+    doors::{Doors, GuardLayer},
+    observe::{ObserveLayer, Traces},
+    ops::{Ops, OpsServer, PoolCollector, Queues},
+};
 use crate::{
     company::Company,
-    config::ServiceSettings,
+    config::{OpsListen, ServiceSettings},
     db::Pool,
     intake::Intake,
     marketing::Marketing,
+    metrics::Metrics,
     people::{People, Sweep},
     proto::{
         self, company::v1::company_service_server::CompanyServiceServer,
@@ -48,15 +55,22 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What a call goes through on its way to a service, the last one first.
+type Layers = Stack<GuardLayer, Stack<ObserveLayer, Identity>>;
+
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; is another leadvault running there? (--listen)")]
+    #[error(
+        "cannot listen on {address}: {source}; is another leadvault running there? ({setting})"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// Which setting names it.
+        setting: &'static str,
         /// What the system said.
         source: io::Error,
     },
@@ -81,6 +95,8 @@ pub struct Server {
     health: HealthReporter,
     shutdown: CancellationToken,
     tasks: TaskTracker,
+    traces: Option<Traces>,
+    ops: Option<OpsServer>,
     transport: JoinHandle<Result<(), tonic::transport::Error>>,
 }
 
@@ -90,26 +106,49 @@ impl Server {
     /// # Errors
     /// [`Error::Listen`], [`Error::Tls`].
     pub async fn start(settings: ServiceSettings, doors: Doors, pool: Pool) -> Result<Self, Error> {
-        let address = settings.listen;
-        let listen = |source| Error::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let (listener, address) = listen(settings.listen, "--listen").await?;
+        let ops_listener = match settings.ops.ops_listen {
+            OpsListen::Off => None,
+            OpsListen::At(address) => Some(listen(address, "--ops-listen; `off` has none").await?),
+        };
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::NotServing).await;
-        let sweep = Sweep::new(pool.clone(), &settings.enrichment);
-        let router = router(settings, doors, pool, &shutdown, &tasks)?.add_service(health_service);
+        let queues = Queues::default();
+        let metrics = metrics(&pool, &queues);
+        let traces = Traces::from_env();
+        let sweep = Sweep::new(pool.clone(), &settings.enrichment, metrics.clone());
+        let observe = ObserveLayer::new(metrics.clone(), traces.clone());
+        let router = router(
+            settings,
+            doors,
+            pool.clone(),
+            metrics.clone(),
+            observe,
+            &shutdown,
+            &tasks,
+        )?
+        .add_service(health_service);
         tasks.spawn(sweep.run(shutdown.clone()));
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let stop = shutdown.clone().cancelled_owned();
         let transport = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stop));
         set_health(&health, ServingStatus::Serving).await;
+        let ops = Ops {
+            metrics,
+            queues,
+            pool,
+            shutdown: shutdown.clone(),
+        };
+        let ops = ops_listener.map(|(listener, address)| OpsServer::start(listener, address, ops));
         Ok(Self {
             address,
             health,
             shutdown,
             tasks,
+            traces,
+            ops,
             transport,
         })
     }
@@ -117,6 +156,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the port for operators is, if there is one.
+    pub fn ops_address(&self) -> Option<SocketAddr> {
+        self.ops.as_ref().map(OpsServer::address)
     }
 
     /// Ends streams after their current chunk, lets calls finish, and returns when all is done, or after 30
@@ -133,8 +177,8 @@ impl Server {
             self.tasks.wait().await;
             (&mut transport).await
         };
-        match tokio::time::timeout(GRACE, drained).await {
-            Ok(result) => Ok(result??),
+        let ended = match tokio::time::timeout(GRACE, drained).await {
+            Ok(result) => result.map_err(Error::from).and_then(|served| Ok(served?)),
             Err(_) => {
                 tracing::warn!(
                     seconds = GRACE.as_secs(),
@@ -143,7 +187,14 @@ impl Server {
                 transport.abort();
                 Ok(())
             }
+        };
+        if let Some(traces) = self.traces {
+            traces.stop().await;
         }
+        if let Some(ops) = self.ops {
+            ops.stop().await;
+        }
+        ended
     }
 
     /// Waits until the connections fail as a whole; never returns otherwise.
@@ -155,17 +206,45 @@ impl Server {
     }
 }
 
+async fn listen(
+    address: SocketAddr,
+    setting: &'static str,
+) -> Result<(TcpListener, SocketAddr), Error> {
+    let failed = |source| Error::Listen {
+        address,
+        setting,
+        source,
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+fn metrics(pool: &Pool, queues: &Queues) -> Metrics {
+    let descriptors = [
+        proto::DESCRIPTORS,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ];
+    let pool = PoolCollector(pool.clone());
+    Metrics::new(&descriptors, vec![Box::new(pool), Box::new(queues.clone())])
+}
+
 fn router(
     settings: ServiceSettings,
     doors: Doors,
     pool: Pool,
+    metrics: Metrics,
+    observe: ObserveLayer,
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
-) -> Result<Router<Stack<GuardLayer, Identity>>, Error> {
+) -> Result<Router<Layers>, Error> {
     let max_message_bytes = settings.limits.max_message_bytes();
     let vault = Vault::new(
         pool.clone(),
         settings.limits.clone(),
+        metrics.clone(),
         shutdown.clone(),
         tasks.clone(),
     );
@@ -173,6 +252,7 @@ fn router(
     let company = Company::new(
         pool.clone(),
         settings.limits.clone(),
+        metrics.clone(),
         shutdown.clone(),
         tasks.clone(),
     );
@@ -180,6 +260,7 @@ fn router(
     let people = People::new(
         pool.clone(),
         settings.limits.clone(),
+        metrics.clone(),
         settings.enrichment.clone(),
         shutdown.clone(),
         tasks.clone(),
@@ -188,6 +269,7 @@ fn router(
     let marketing = Marketing::new(
         pool.clone(),
         settings.limits.clone(),
+        metrics.clone(),
         settings.soft_bounce_limit,
         shutdown.clone(),
         tasks.clone(),
@@ -197,6 +279,7 @@ fn router(
     let intake = Intake::new(
         pool,
         settings.limits,
+        metrics,
         settings.stream_idle_timeout,
         shutdown.clone(),
         tasks.clone(),
@@ -208,7 +291,7 @@ fn router(
         None
     };
     let (v1, v1alpha) = reflections.unzip();
-    Ok(transport(doors)?
+    Ok(transport(doors, observe)?
         .add_optional_service(v1)
         .add_optional_service(v1alpha)
         .add_service(intake)
@@ -219,12 +302,17 @@ fn router(
 }
 
 /// What is between the network and the services.
-fn transport(doors: Doors) -> Result<tonic::transport::Server<Stack<GuardLayer, Identity>>, Error> {
+fn transport(
+    doors: Doors,
+    observe: ObserveLayer,
+) -> Result<tonic::transport::Server<Layers>, Error> {
     let server = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        // First, so that what the layers after it refuse is seen, too.
+        .layer(observe)
         .layer(doors.layer());
     match doors.into_tls() {
         Some(tls) => server.tls_config(tls).map_err(Error::Tls),

@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use super::repository::promotion::{self as repository, Part, Pending, Promoted, Scope};
 use crate::{
     domain::{Actor, BatchId},
+    metrics::ChunkOf,
     proto::vault::v1 as pb,
     room::{Answers, Ended, Room},
     rpc::Error,
@@ -249,6 +250,7 @@ impl Job<'_> {
     ) -> Result<Option<(i64, Promoted)>, Error> {
         let mut connection = self.room.connection().await?;
         let (scope, actor) = (self.promotion.scope.clone(), self.promotion.actor.clone());
+        let metrics = self.room.metrics.clone();
         let work = async move {
             let connection = &mut connection;
             let load_ids =
@@ -256,7 +258,9 @@ impl Job<'_> {
             let Some(&chunk_end) = load_ids.last() else {
                 return Ok(None);
             };
+            let begun = Instant::now();
             let chunk = promote_or_fail(connection, &load_ids, &actor).await?;
+            metrics.chunk(ChunkOf::PromoteContacts, begun.elapsed(), &outcomes(&chunk));
             Ok(Some((chunk_end, chunk)))
         };
         self.room.uncut(work).await
@@ -278,6 +282,7 @@ async fn promote_or_fail(
             Ok(promoted) => total += promoted,
             Err(Error::Internal(cause)) => match load_ids {
                 [load_id] => {
+                    let cause = crate::rpc::cause(cause.as_ref());
                     tracing::error!(load_id, %cause, "a load cannot be promoted; it ends as failed");
                     repository::fail(connection, *load_id, actor).await?;
                     total.failed += 1;
@@ -291,6 +296,15 @@ async fn promote_or_fail(
         }
     }
     Ok(total)
+}
+
+fn outcomes(chunk: &Promoted) -> [(&'static str, i64); 4] {
+    [
+        ("promoted", chunk.promoted),
+        ("updated", chunk.updated),
+        ("unchanged", chunk.unchanged),
+        ("failed", chunk.failed),
+    ]
 }
 
 /// How far a job is.

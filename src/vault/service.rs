@@ -9,6 +9,7 @@ use super::{contacts, promotion, repository::contacts::PointReads, suppressions}
 use crate::{
     config::Limits,
     db::Pool,
+    metrics::Metrics,
     proto::vault::v1::{self as pb, vault_service_server::VaultService},
     room::{AnswerStream, Room},
     rpc::actor,
@@ -26,12 +27,13 @@ impl Vault {
     pub fn new(
         pool: Pool,
         limits: Limits,
+        metrics: Metrics,
         shutdown: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
         Self {
             point_reads: Arc::new(PointReads::new(&pool)),
-            room: Room::new(pool, limits, shutdown, tasks),
+            room: Room::new(pool, limits, metrics, shutdown, tasks),
         }
     }
 }

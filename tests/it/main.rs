@@ -20,6 +20,7 @@ mod doors;
 mod duplicates;
 mod embedded;
 mod enrichment;
+mod eyes;
 mod front_doors;
 mod harness;
 mod ingest_rows;

@@ -16,6 +16,7 @@ use crate::{
         slots::{self as shared, SlotQuery},
         staging::{Sent, Staged, Staging},
     },
+    metrics::ChunkOf,
     people::repository::promotion as repository,
     proto::people::v1 as pb,
     room::Room,
@@ -106,6 +107,7 @@ pub(super) struct Promoter;
 
 impl Promoting for Promoter {
     const KIND: Kind = PEOPLE;
+    const CHUNK_OF: ChunkOf = ChunkOf::PromotePeople;
     type Response = pb::PromotePeopleResponse;
 
     async fn promote(

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::Error;
-use crate::{db::error::chain, proto::r#type::v1::ErrorReason};
+use super::{Error, cause};
+use crate::proto::r#type::v1::ErrorReason;
 
 /// The `domain` of every `ErrorInfo`.
 const DOMAIN: &str = "leadvault";
@@ -249,13 +249,13 @@ impl From<Error> for Status {
         match &error {
             Error::Transport(status) => return status.clone(),
             Error::Internal(cause) => {
-                tracing::error!(cause = %chain(cause.as_ref()), "call failed")
+                tracing::error!(cause = %cause::cause(cause.as_ref()), "call failed")
             }
             Error::DatabaseUnavailable(cause) => {
-                tracing::warn!(cause = %chain(cause.as_ref()), "database unavailable");
+                tracing::warn!(cause = %cause::cause(cause.as_ref()), "database unavailable");
             }
             Error::LockTimeout(cause) | Error::StatementTimeout(cause) => {
-                tracing::warn!(cause = %chain(cause.as_ref()), "database too slow");
+                tracing::warn!(cause = %cause::cause(cause.as_ref()), "database too slow");
             }
             _ => {}
         }

@@ -24,7 +24,7 @@ use super::{
     clients::{Client, Clients, ClientsFile},
     roles::{Role, Rules},
 };
-use crate::{config::Reflection, rpc::Error};
+use crate::{config::Reflection, rpc::Error, server::observe::Caller};
 
 const HEALTH: &str = "/grpc.health.v1.Health/";
 const REFLECTION: &str = "/grpc.reflection.";
@@ -152,6 +152,9 @@ where
             Ok(client) => {
                 // `rpc::actor` finds it here.
                 if let Some(client) = client {
+                    if let Some(caller) = request.extensions().get::<Caller>() {
+                        caller.is(client.name.clone());
+                    }
                     request.extensions_mut().insert(client.name);
                 }
                 Either::Left(self.inner.call(request))

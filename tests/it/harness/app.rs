@@ -21,7 +21,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{Lane, cluster};
+use super::{Lane, cluster, process::http_get};
 
 /// A running service.
 pub(crate) struct App {
@@ -53,7 +53,8 @@ impl App {
 
     /// The service over a given database.
     pub(crate) async fn start_on(url: String, flags: &[&str]) -> Self {
-        let command_line = ["leadvault", "--listen", "127.0.0.1:0"].iter().chain(flags);
+        let ports = ["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
+        let command_line = ["leadvault"].iter().chain(&ports).chain(flags);
         let Settings {
             service: settings,
             doors,
@@ -80,6 +81,11 @@ impl App {
     /// Where it listens.
     pub(crate) fn endpoint(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// Asks the port for operators for a page; its status, and what it says.
+    pub(crate) async fn page(&self, path: &str) -> (u16, String) {
+        http_get(self.server.ops_address().unwrap(), path).await
     }
 
     /// A connection of its own to the service.

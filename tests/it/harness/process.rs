@@ -14,7 +14,10 @@ use nix::{
     unistd::Pid,
 };
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader, Lines},
+    io::{
+        AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines,
+    },
+    net::TcpStream,
     process::{Child, ChildStdout, Command},
     task::JoinHandle,
 };
@@ -161,10 +164,16 @@ fn clean(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text == "DATABASE_URL" || text.starts_with("LEADVAULT_") || text.starts_with("PG") {
+        if text == "DATABASE_URL"
+            || ["LEADVAULT_", "OTEL_", "PG"]
+                .iter()
+                .any(|ours| text.starts_with(ours))
+        {
             command.env_remove(&name);
         }
     }
+    // Many run at once, and the default is one port.
+    command.env("LEADVAULT_OPS_LISTEN", "127.0.0.1:0");
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
@@ -255,6 +264,18 @@ impl Running {
     }
 }
 
+/// Asks for a page over plain HTTP; its status, and what it says.
+pub(crate) async fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body.to_owned())
+}
+
 fn collect(mut pipe: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<String> {
     tokio::spawn(async move {
         let mut bytes = Vec::new();
@@ -273,7 +294,7 @@ pub(crate) struct Service {
     pub(crate) data: String,
     stderr: JoinHandle<String>,
     /// Held open: a server whose output nobody takes could not speak.
-    _stdout: Lines<BufReader<ChildStdout>>,
+    stdout: Lines<BufReader<ChildStdout>>,
 }
 
 impl Service {
@@ -303,8 +324,21 @@ impl Service {
             address: address.parse().unwrap(),
             data,
             stderr,
-            _stdout: stdout,
+            stdout,
         }
+    }
+
+    /// Waits until it says a line.
+    pub(crate) async fn until_it_says(&mut self, expected: &str) {
+        let said = tokio::time::timeout(PATIENCE, async {
+            while let Some(line) = self.stdout.next_line().await.unwrap() {
+                if line == expected {
+                    return true;
+                }
+            }
+            false
+        });
+        assert!(said.await.unwrap_or(false), "it never said {expected:?}");
     }
 
     /// The URL of its embedded database, as it tells it to people.

@@ -1,0 +1,156 @@
+//! How much work waits, as the view `bit.queue_depths` says: looked at when somebody asks, at most every
+//! [`PERIOD`], by one connection of the pool.
+//!
+//! Guarantee: a look ends within a second, whatever the database does, and one that fails shows no old numbers.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use diesel::{
+    QueryResult, QueryableByName, sql_query,
+    sql_types::{BigInt, Double, Nullable, Text},
+};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _},
+    metrics::{MetricType, gauge::ConstGauge},
+};
+
+use super::{pool::gauge, probes::database_answers};
+use crate::{db::Pool, rpc::Error};
+
+/// For how long numbers are good.
+const PERIOD: Duration = Duration::from_secs(10);
+/// How long a scrape waits for new ones.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// For this transaction only: it never takes long, and goes by indexes whatever statistics say of tables that
+/// were just filled.
+const SETTINGS: &str = "SELECT set_config('statement_timeout', '900ms', true),
+    set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)";
+
+/// A queue in one of its states.
+#[derive(Clone, Debug, QueryableByName)]
+struct Depth {
+    #[diesel(sql_type = Text)]
+    queue: String,
+    #[diesel(sql_type = Text)]
+    state: String,
+    #[diesel(sql_type = BigInt)]
+    depth: i64,
+    #[diesel(sql_type = Nullable<Double>)]
+    oldest_seconds: Option<f64>,
+}
+
+/// What was seen last.
+#[derive(Debug, Default)]
+struct Seen {
+    database_is_up: bool,
+    depths: Vec<Depth>,
+    good_until: Option<Instant>,
+}
+
+/// The queues; clones share what they see.
+#[derive(Clone, Debug, Default)]
+pub(in crate::server) struct Queues {
+    seen: Arc<Mutex<Seen>>,
+    looking: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Queues {
+    /// Looks again where it is time to. Who comes meanwhile sees what was seen before.
+    pub(super) async fn look(&self, pool: &Pool) {
+        let is_up = database_answers(pool);
+        let depths = self.look_at_depths(pool);
+        let (is_up, ()) = tokio::join!(is_up, depths);
+        self.with_seen(|seen| seen.database_is_up = is_up);
+    }
+
+    async fn look_at_depths(&self, pool: &Pool) {
+        let now = Instant::now();
+        if self.with_seen(|seen| seen.good_until.is_some_and(|until| now < until)) {
+            return;
+        }
+        let Ok(alone) = Arc::clone(&self.looking).try_lock_owned() else {
+            return;
+        };
+        let (queues, pool) = (self.clone(), pool.clone());
+        // In a task of its own: a connection must not go back with half an answer on its way.
+        let look = tokio::spawn(async move {
+            let _alone = alone;
+            // What it failed with is told by the calls that fail with it.
+            let depths = read(&pool).await.ok();
+            queues.with_seen(|seen| {
+                seen.good_until = depths.is_some().then(|| Instant::now() + PERIOD);
+                seen.depths = depths.unwrap_or_default();
+            });
+        });
+        if tokio::time::timeout(PATIENCE, look).await.is_err() {
+            self.with_seen(|seen| seen.depths.clear());
+        }
+    }
+
+    fn with_seen<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
+        look(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn read(pool: &Pool) -> Result<Vec<Depth>, Error> {
+    let mut connection = pool.get().await?;
+    Ok(connection
+        .transaction(async |connection| read_in_txn(connection).await)
+        .await?)
+}
+
+async fn read_in_txn(connection: &mut AsyncPgConnection) -> QueryResult<Vec<Depth>> {
+    sql_query(SETTINGS).execute(connection).await?;
+    let statement = "SELECT q.queue, q.state, q.depth,
+            extract(epoch FROM clock_timestamp() - q.oldest_at)::double precision AS oldest_seconds
+         FROM bit.queue_depths AS q";
+    sql_query(statement).get_results(connection).await
+}
+
+impl Collector for Queues {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        self.with_seen(|seen| {
+            gauge(
+                &mut encoder,
+                "database_up",
+                "Whether the database answered within a second",
+                i64::from(seen.database_is_up),
+            )?;
+            encode_depths(&mut encoder, &seen.depths)
+        })
+    }
+}
+
+fn encode_depths(encoder: &mut DescriptorEncoder, depths: &[Depth]) -> Result<(), fmt::Error> {
+    if depths.is_empty() {
+        return Ok(());
+    }
+    let help = "What waits in a queue, by state; counted up to 100,000 each";
+    let mut family = encoder.encode_descriptor("queue_depth", help, None, MetricType::Gauge)?;
+    for Depth {
+        queue,
+        state,
+        depth,
+        ..
+    } in depths
+    {
+        let labels = [("queue", queue.as_str()), ("state", state.as_str())];
+        ConstGauge::new(*depth).encode(family.encode_family(&labels)?)?;
+    }
+    let help = "How long the oldest of a queue has waited, in seconds";
+    let mut family =
+        encoder.encode_descriptor("queue_oldest_seconds", help, None, MetricType::Gauge)?;
+    for oldest in depths {
+        if let Some(seconds) = oldest.oldest_seconds {
+            let labels = [("queue", oldest.queue.as_str())];
+            ConstGauge::new(seconds).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! What operators see: the lines of calls, metrics, traces, probes; and what nobody may see there.
+
+mod demo;
+mod lines;
+mod metrics;
+mod probes;
+mod queues;
+mod traces;
+
+use leadvault::proto::vault::v1::{ContactKey, GetContactRequest, contact_key::Key};
+use tokio::process::Command;
+use tonic::Request;
+
+use crate::harness::leadvault;
+
+/// `GetContact` of nobody, with headers.
+fn get_nobody(headers: &[(&'static str, &str)]) -> Request<GetContactRequest> {
+    let mut request = Request::new(GetContactRequest {
+        key: Some(ContactKey {
+            key: Some(Key::Email("nobody@x.example".to_owned())),
+        }),
+    });
+    for (name, value) in headers {
+        request.metadata_mut().insert(*name, value.parse().unwrap());
+    }
+    request
+}
+
+/// `leadvault serve` on a database.
+fn serve(database_url: &str, flags: &[&str]) -> Command {
+    let mut command = leadvault(&["serve", "--listen", "127.0.0.1:0", "--database-url"]);
+    command.arg(database_url).args(flags);
+    command
+}

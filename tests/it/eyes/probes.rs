@@ -1,0 +1,43 @@
+//! `/healthz` and `/readyz`.
+
+use crate::harness::{App, Sql, private_cluster, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_answers_calls_is_alive_and_ready() {
+    let app = App::start().await;
+    assert_eq!(app.page("/healthz").await, (200, "ok\n".to_owned()));
+    assert_eq!(app.page("/readyz").await, (200, "ready\n".to_owned()));
+    assert_eq!(app.page("/nowhere").await.0, 404);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_database_it_is_alive_and_counts_and_is_not_ready() {
+    let cluster = private_cluster().await;
+    let maintenance = cluster.url().replacen("/leadvault?", "/postgres?", 1);
+    Sql::connect(&maintenance)
+        .await
+        .run("CREATE DATABASE gone")
+        .await;
+    let url = cluster.url().replacen("/leadvault?", "/gone?", 1);
+    let database = leadvault::db::DatabaseUrl::parse(&url).unwrap();
+    leadvault::db::migrate::up(&database).await.unwrap();
+    let app = App::start_on(url, &[]).await;
+    assert_eq!(app.page("/readyz").await.0, 200);
+    let (_, text) = app.page("/metrics").await;
+    assert!(text.contains("\nleadvault_database_up 1\n"), "{text}");
+    assert!(text.contains("\nleadvault_queue_depth{queue=\"loads\",state=\"pending\"} 0\n"));
+
+    cluster.stop().await.unwrap();
+    let (status, why) = until("not ready", async || {
+        Some(app.page("/readyz").await).filter(|(status, _)| *status != 200)
+    })
+    .await;
+    assert_eq!(status, 503);
+    assert!(why.contains("database"), "{why}");
+    assert_eq!(app.page("/healthz").await.0, 200);
+    let (status, text) = app.page("/metrics").await;
+    assert_eq!(status, 200);
+    assert!(text.contains("\nleadvault_database_up 0\n"), "{text}");
+    app.stop().await;
+}
