@@ -15,6 +15,7 @@ mod report_command;
 mod retry;
 mod runtime;
 mod serve;
+mod settings;
 mod spreadsheet;
 mod suppress;
 mod target;
@@ -45,6 +46,7 @@ enum Command {
     Suppress(suppress::SuppressArgs),
     Export(export::ExportArgs),
     Report(report_command::ReportArgs),
+    Settings(settings::SettingsArgs),
 }
 
 /// Why a command failed; its message is for the person who typed it.
@@ -111,6 +113,10 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Suppress(args) => Ok(Box::pin(suppress::run(args)).await?),
             Command::Export(args) => Box::pin(export::run(args)).await,
             Command::Report(args) => Ok(Box::pin(report_command::run(args)).await?),
+            Command::Settings(_) => {
+                settings::run();
+                Ok(())
+            }
         }
     })
 }
