@@ -16,6 +16,7 @@ mod report_command;
 mod retry;
 mod runtime;
 mod serve;
+mod settings;
 mod spreadsheet;
 mod suppress;
 mod target;
@@ -48,6 +49,7 @@ enum Command {
     Export(export::ExportArgs),
     Report(report_command::ReportArgs),
     Token(token::TokenArgs),
+    Settings(settings::SettingsArgs),
 }
 
 /// Why a command failed; its message is for the person who typed it.
@@ -121,6 +123,10 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Export(args) => Box::pin(export::run(args)).await,
             Command::Report(args) => Ok(Box::pin(report_command::run(args)).await?),
             Command::Token(args) => token::run(&args),
+            Command::Settings(_) => {
+                settings::run();
+                Ok(())
+            }
         }
     })
 }

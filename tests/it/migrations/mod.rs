@@ -13,7 +13,7 @@ fn parsed(url: &str) -> DatabaseUrl {
 }
 
 /// Everything in our schemas, and what each function does: two databases with the same are the same.
-async fn fingerprint(sql: &Sql) -> Vec<String> {
+pub(crate) async fn fingerprint(sql: &Sql) -> Vec<String> {
     let rows = sql
         .rows(
             "SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = ANY($1)
