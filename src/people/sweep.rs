@@ -1,5 +1,6 @@
 //! The background sweep: purges stale intelligence, enqueues its people, also those whose entry is dead, and lets
-//! those wait again whose suppression was lifted.
+//! those wait again whose suppression was lifted. It also puts those into the line of the queue who became due
+//! while nobody leased, so that the next lease need not.
 //!
 //! Every server may run it at once: what another one works on is skipped, so that nothing is done twice. It
 //! works in chunks, each in a transaction of its own, and its work shows in the logs. What fails is logged,
@@ -9,8 +10,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::repository::enrichment::{self as repository, Swept};
+use super::repository::{
+    enrichment::{self as repository, Chunk, Swept},
+    leasing,
+};
 use crate::{config::EnrichmentSettings, db::Pool, domain::Actor, rpc::Error};
 
 /// How much intelligence one transaction purges.
@@ -54,17 +59,36 @@ impl Sweep {
     /// One sweep: what it did, and how it ended.
     async fn sweep(&self, shutdown: &CancellationToken) -> (Swept, Result<(), Error>) {
         let mut total = Swept::default();
+        let mut looked_to = Uuid::nil();
         while !shutdown.is_cancelled() {
-            match self.chunk().await {
-                Ok(chunk) if chunk == Swept::default() => break,
-                Ok(chunk) => total += chunk,
+            match self.chunk(looked_to).await {
+                Ok(Chunk {
+                    swept,
+                    looked_to: end,
+                }) if swept == Swept::default() && end == looked_to => {
+                    break;
+                }
+                Ok(chunk) => {
+                    total += chunk.swept;
+                    looked_to = chunk.looked_to;
+                }
                 Err(error) => return (total, Err(error)),
             }
         }
-        (total, Ok(()))
+        (total, self.line_up(shutdown).await)
     }
 
-    async fn chunk(&self) -> Result<Swept, Error> {
+    async fn line_up(&self, shutdown: &CancellationToken) -> Result<(), Error> {
+        while !shutdown.is_cancelled() {
+            let mut connection = self.pool.get().await?;
+            if leasing::line_up(&mut connection).await?.lined == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn chunk(&self, after: Uuid) -> Result<Chunk, Error> {
         let mut connection = self.pool.get().await?;
         repository::sweep(
             &mut connection,
@@ -72,6 +96,7 @@ impl Sweep {
             PRIORITY,
             self.max_failures,
             &Actor::system(),
+            after,
         )
         .await
     }

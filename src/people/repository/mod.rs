@@ -2,5 +2,6 @@
 
 pub(in crate::people) mod enrichment;
 pub(in crate::people) mod intelligence;
+pub(in crate::people) mod leasing;
 pub(in crate::people) mod people;
 pub(in crate::people) mod promotion;
