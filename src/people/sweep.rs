@@ -1,6 +1,7 @@
 //! The background sweep: purges stale intelligence, enqueues its people, also those whose entry is dead, and lets
 //! those wait again whose suppression was lifted. It also puts those into the line of the queue who became due
-//! while nobody leased, so that the next lease need not.
+//! while nobody leased, so that the next lease need not; and it links those to their company whom the statement that
+//! made it left, since they were too many.
 //!
 //! Every server may run it at once: what another one works on is skipped, so that nothing is done twice. It
 //! works in chunks, each in a transaction of its own, and its work shows in the logs. What fails is logged,
@@ -14,12 +15,14 @@ use uuid::Uuid;
 
 use super::repository::{
     enrichment::{self as repository, Chunk, Swept},
-    leasing,
+    leasing, linking,
 };
 use crate::{config::EnrichmentSettings, db::Pool, domain::Actor, rpc::Error};
 
 /// How much intelligence one transaction purges.
 const CHUNK: i32 = 1_000;
+/// How many people one transaction links to a company.
+const LINKED: i32 = 5_000;
 /// Who was known once can wait for those whom somebody asked for.
 const PRIORITY: i32 = 0;
 
@@ -53,7 +56,26 @@ impl Sweep {
             }
             let (swept, ended) = self.sweep(&shutdown).await;
             log(swept, ended);
+            log_linked(self.link(&shutdown).await);
         }
+    }
+
+    /// Links those who still wait for a company that there is: how many, and how it ended.
+    async fn link(&self, shutdown: &CancellationToken) -> (i64, Result<(), Error>) {
+        let mut total = 0;
+        while !shutdown.is_cancelled() {
+            match self.link_chunk().await {
+                Ok(Some(linked)) => total += linked,
+                Ok(None) => break,
+                Err(error) => return (total, Err(error)),
+            }
+        }
+        (total, Ok(()))
+    }
+
+    async fn link_chunk(&self) -> Result<Option<i64>, Error> {
+        let mut connection = self.pool.get().await?;
+        linking::link_waiting(&mut connection, LINKED, &Actor::system()).await
     }
 
     /// One sweep: what it did, and how it ended.
@@ -99,6 +121,17 @@ impl Sweep {
             after,
         )
         .await
+    }
+}
+
+fn log_linked((linked, ended): (i64, Result<(), Error>)) {
+    match ended {
+        Err(error) => {
+            let cause = crate::db::error::chain(&error);
+            tracing::warn!(linked, %cause, "linking people was cut short; the next period tries again");
+        }
+        Ok(()) if linked == 0 => {}
+        Ok(()) => tracing::info!(linked, "linked people who waited for their company"),
     }
 }
 

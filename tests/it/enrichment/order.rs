@@ -8,10 +8,11 @@ use crate::harness::{App, Sql};
 /// lease's statement has. The second runs after it took, in its transaction, and looks at what it left.
 /// Visible: the row's version was committed in that snapshot. Free: nobody has locked that version since,
 /// nor had, who was not done in that snapshot (a lock that was let go stays in xmax). Of one who has, it is
-/// written down: in the end it must be who leased or ended the entry, and not who wrote others meanwhile.
+/// written down: in the end it must be who leased or ended the entry, and not who wrote others meanwhile. Unless
+/// the version was none when that one looked: who finds a newer one has locked it by then.
 const WATCH: &str = "
-    CREATE TABLE ple.passed_over (person_id uuid, instead_of uuid, holder xid8);
-    CREATE TABLE ple.writes (person_id uuid, writer xid8, taken boolean);
+    CREATE TABLE ple.passed_over (person_id uuid, instead_of uuid, version xid8, holder xid8);
+    CREATE TABLE ple.writes (person_id uuid, writer xid8, snapshot pg_snapshot, taken boolean);
     CREATE TABLE ple.endings (person_id uuid, lease_token bigint, state text);
     CREATE FUNCTION ple.t_before() RETURNS trigger LANGUAGE plpgsql STABLE AS $$
     BEGIN
@@ -29,7 +30,7 @@ const WATCH: &str = "
         WHERE n.state IN ('completed', 'dead') AND o.state <> n.state;
 
         INSERT INTO ple.writes
-        SELECT n.person_id, pg_current_xact_id(),
+        SELECT n.person_id, pg_current_xact_id(), v_snapshot,
                n.lease_token <> o.lease_token OR n.state <> o.state
         FROM new_rows AS n JOIN old_rows AS o USING (person_id);
 
@@ -42,7 +43,7 @@ const WATCH: &str = "
             RETURN NULL;
         END IF;
         INSERT INTO ple.passed_over
-        SELECT q.person_id, v_last.person_id,
+        SELECT q.person_id, v_last.person_id, q.xmin::text::xid8,
                CASE WHEN q.xmax::text <> '0' AND NOT pg_visible_in_snapshot(q.xmax::text::xid8, v_snapshot)
                     THEN q.xmax::text::xid8 END
         FROM ple.enrichment_queue AS q
@@ -69,7 +70,8 @@ pub(super) async fn passed_over(sql: &Sql) -> i64 {
     sql.one(
         "SELECT count(*) FROM ple.passed_over AS o
          WHERE o.holder IS NULL
-            OR (EXISTS (SELECT FROM ple.writes AS w WHERE w.writer = o.holder)
+            OR (EXISTS (SELECT FROM ple.writes AS w
+                        WHERE w.writer = o.holder AND pg_visible_in_snapshot(o.version, w.snapshot))
                 AND NOT EXISTS (SELECT FROM ple.writes AS w
                                 WHERE w.writer = o.holder AND w.person_id = o.person_id AND w.taken))",
         &[],
