@@ -37,7 +37,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT EXISTS (
         SELECT FROM vault.suppressions AS s
-        WHERE s.email = p_email AND s.scope = 'all' AND s.lifted_at IS NULL)
+        -- IS TRUE keeps the planner from the index of scopes: right after a list was loaded it has no statistics.
+        WHERE s.email = p_email AND (s.scope = 'all') IS TRUE AND s.lifted_at IS NULL)
 $$;
 
 COMMENT ON FUNCTION ple.f_is_suppressed(text) IS

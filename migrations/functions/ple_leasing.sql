@@ -205,22 +205,31 @@ BEGIN
                    -- One at least, or nobody could ever have it.
                    OR v_bytes + r.total = r.bytes AS fits
             FROM ranked AS r
+            ORDER BY r.priority DESC, r.enqueued_at, r.person_id
         ), held AS MATERIALIZED (
             SELECT s.person_id, s.fate, s.bytes
             FROM seen AS s
-            -- Its fate is that of the lease which was seen.
-            JOIN ple.enrichment_queue AS q ON q.person_id = s.person_id AND q.lease_token = s.lease_token
-            WHERE s.fate = 'leased' AND s.fits AND q.state IN ('queued', 'leased') AND q.available_at <= v_now
-            ORDER BY s.priority DESC, s.enqueued_at, s.person_id
+            -- Each is probed on its own, and no more of them than are taken; its fate is that of the lease which
+            -- was seen.
+            CROSS JOIN LATERAL (
+                SELECT FROM ple.enrichment_queue AS q
+                WHERE q.person_id = s.person_id AND q.lease_token = s.lease_token
+                  AND q.state IN ('queued', 'leased') AND q.available_at <= v_now
+                FOR UPDATE SKIP LOCKED
+            ) AS free
+            WHERE s.fate = 'leased' AND s.fits
             LIMIT CASE WHEN v_single THEN 1 ELSE p_most - cardinality(v_leased) END
-            FOR UPDATE OF q SKIP LOCKED
         ), ended AS MATERIALIZED (
             SELECT s.person_id, s.fate, 0 AS bytes
             FROM seen AS s
-            JOIN ple.enrichment_queue AS q ON q.person_id = s.person_id AND q.lease_token = s.lease_token
-            WHERE s.fate <> 'leased' AND q.state IN ('queued', 'leased') AND q.available_at <= v_now
+            CROSS JOIN LATERAL (
+                SELECT FROM ple.enrichment_queue AS q
+                WHERE q.person_id = s.person_id AND q.lease_token = s.lease_token
+                  AND q.state IN ('queued', 'leased') AND q.available_at <= v_now
+                FOR UPDATE SKIP LOCKED
+            ) AS free
+            WHERE s.fate <> 'leased'
             LIMIT c_most_ended - v_ended
-            FOR UPDATE OF q SKIP LOCKED
         ), taken AS (
             UPDATE ple.enrichment_queue AS q
             SET state = t.fate,
@@ -256,8 +265,10 @@ BEGIN
             v_single := true;
         ELSE
             EXIT WHEN v_round.seen < v_look;
-            -- Others hold those who were seen, or they are no more: further down.
-            v_look := v_look * 4;
+            -- Who was set aside made room, also for those who are to be set aside. Where nobody was, others hold
+            -- those who were seen: further down.
+            v_look := CASE WHEN v_round.ended = 0 THEN v_look * 4
+                           ELSE greatest(v_look, least(v_look * 4, c_most_ended)) END;
         END IF;
     END LOOP;
     IF v_leased = '{}' AND v_ended >= c_most_ended THEN

@@ -16,7 +16,7 @@ async fn overrun(sql: &Sql, count: i32) {
     persons(sql, count).await;
     sql.run(&format!(
         "SELECT count(*) FROM ple.f_enqueue(
-             ARRAY(SELECT id FROM people.master ORDER BY id),
+             ARRAY(SELECT id FROM people.master ORDER BY id LIMIT {count}),
              ARRAY(SELECT 1 + n % 10 FROM generate_series(1, {count}) AS n), 5, 'me');
          SELECT count(*) FROM ple.f_lease('dead', {count}, '1 hour')"
     ))

@@ -122,3 +122,11 @@ async fn the_watch_sees_an_entry_that_is_passed_over_unless_somebody_holds_it() 
     assert_eq!(passed_over(&sql).await, 1);
     app.stop().await;
 }
+
+pub(super) async fn debug(sql: &Sql) {
+    for row in sql.rows("SELECT format('%s instead_of %s version %s holder %s: %s', o.person_id, o.instead_of, o.version, o.holder,
+        (SELECT string_agg(format('%s %s %s', w.person_id, w.taken, pg_visible_in_snapshot(o.version, w.snapshot)), '; ') FROM ple.writes w WHERE w.writer = o.holder))
+        FROM ple.passed_over o WHERE o.holder IS NULL OR NOT EXISTS (SELECT FROM ple.writes AS w WHERE w.writer = o.holder AND w.person_id = o.person_id AND w.taken)", &[]).await {
+        println!("PASSED {}", row.get::<_, String>(0));
+    }
+}
