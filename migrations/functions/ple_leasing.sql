@@ -209,12 +209,13 @@ BEGIN
         ), held AS MATERIALIZED (
             SELECT s.person_id, s.fate, s.bytes
             FROM seen AS s
-            -- Each is probed on its own, and no more of them than are taken; its fate is that of the lease which
-            -- was seen.
+            -- Each is probed on its own, and no more of them than are taken. PostgreSQL also locks an entry that
+            -- changed since it was seen, and keeps the lock if it is not wanted any more: whoever may be had now
+            -- is taken, or the others would pass over somebody whom nobody has.
             CROSS JOIN LATERAL (
                 SELECT FROM ple.enrichment_queue AS q
-                WHERE q.person_id = s.person_id AND q.lease_token = s.lease_token
-                  AND q.state IN ('queued', 'leased') AND q.available_at <= v_now
+                WHERE q.person_id = s.person_id
+                  AND q.state IN ('queued', 'leased') AND q.available_at <= clock_timestamp()
                 FOR UPDATE SKIP LOCKED
             ) AS free
             WHERE s.fate = 'leased' AND s.fits
@@ -224,8 +225,10 @@ BEGIN
             FROM seen AS s
             CROSS JOIN LATERAL (
                 SELECT FROM ple.enrichment_queue AS q
-                WHERE q.person_id = s.person_id AND q.lease_token = s.lease_token
-                  AND q.state IN ('queued', 'leased') AND q.available_at <= v_now
+                WHERE q.person_id = s.person_id
+                  -- Overruns are those of the lease that was seen.
+                  AND (s.fate = 'suppressed' OR q.lease_token = s.lease_token)
+                  AND q.state IN ('queued', 'leased') AND q.available_at <= clock_timestamp()
                 FOR UPDATE SKIP LOCKED
             ) AS free
             WHERE s.fate <> 'leased'

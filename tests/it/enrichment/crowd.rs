@@ -177,8 +177,9 @@ async fn law_12_a_lease_does_not_read_all_who_are_due() {
     println!(
         "pages: {few} of one, {crowded} of a crowd, {lined_up} of a line, {everything} in all"
     );
-    assert!(crowded < few + 250, "{crowded} after {few}");
-    assert!(lined_up < few + 40, "{lined_up} after {few}");
+    assert!(crowded <= few, "{crowded} after {few}");
+    // The few that may stand beside the line are read, and no more.
+    assert!(lined_up < few + 200, "{lined_up} after {few}");
     app.stop().await;
 }
 

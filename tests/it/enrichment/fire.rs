@@ -140,7 +140,6 @@ async fn two_hundred_workers_complete_every_person_exactly_once() {
     // One enrichment, one row of history beside that of the person's making.
     let history: i64 = sql.one("SELECT count(*) FROM people.history", &[]).await;
     assert_eq!(history, 2 * i64::from(PEOPLE));
-    order::debug(&sql).await;
     assert_eq!(order::passed_over(&sql).await, 0);
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(sql.one::<i64>(deadlocks, &[]).await, 0);
