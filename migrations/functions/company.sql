@@ -136,7 +136,8 @@ CREATE TRIGGER master_lock_links
     FOR EACH STATEMENT EXECUTE FUNCTION company.f_lock_links();
 
 -- Links the people who wait for a company that is made. Who has a company keeps it, and who was given one, or
--- none, by hand is left alone. Of several the first in the person's order is taken.
+-- none, by hand is left alone. Of several the first in the person's order is taken. Where more wait than one
+-- statement should write, the rest is left to f_link_waiting.
 CREATE FUNCTION company.f_link_people()
 RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -145,6 +146,7 @@ SET enable_seqscan = off
 SET jit = off
 AS $$
 DECLARE
+    c_most CONSTANT integer := 10000;
     v_domains text[];
     v_people  uuid[];
 BEGIN
@@ -154,8 +156,12 @@ BEGIN
     END IF;
     v_people := ARRAY(
         SELECT p.id FROM people.master AS p
-        WHERE p.company_id IS NULL AND p.company_domains && v_domains
-          AND 'company_id' <> ALL (p.pinned_fields)
+        WHERE p.id = ANY (ARRAY(
+                SELECT w.id FROM people.master AS w
+                WHERE w.company_id IS NULL AND w.company_domains && v_domains
+                  AND 'company_id' <> ALL (w.pinned_fields)
+                LIMIT c_most))
+          AND p.company_id IS NULL
         ORDER BY p.id
         FOR NO KEY UPDATE);
     IF cardinality(v_people) > 0 THEN
@@ -168,11 +174,63 @@ BEGIN
             updated_at = clock_timestamp()
         WHERE p.id = ANY (v_people);
     END IF;
+    IF cardinality(v_people) >= c_most THEN
+        UPDATE company.master AS c
+        SET people_waiting = true
+        WHERE c.id IN (SELECT n.id FROM new_rows AS n);
+    END IF;
     RETURN NULL;
 END
 $$;
 
 COMMENT ON FUNCTION company.f_link_people() IS 'Links the people who wait for a company that is made';
+
+-- Links some of the people who are left of a company that more waited for than the statement which made it was to
+-- write; how many, or NULL where there is no such company, or others work on all of them. A company is done when
+-- fewer are found than may be linked at once: who arrives after it looks for it.
+CREATE FUNCTION company.f_link_waiting(p_most integer, p_actor text)
+RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET jit = off
+AS $$
+DECLARE
+    v_company company.master;
+    v_people  uuid[];
+BEGIN
+    PERFORM set_config('leadvault.actor', p_actor, true);
+    SELECT c.* INTO v_company
+    FROM company.master AS c
+    WHERE c.people_waiting
+    ORDER BY c.id
+    LIMIT 1
+    FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    v_people := ARRAY(
+        SELECT p.id FROM people.master AS p
+        WHERE p.company_id IS NULL AND p.company_domains @> ARRAY[v_company.domain]
+          AND 'company_id' <> ALL (p.pinned_fields)
+        LIMIT p_most);
+    IF cardinality(v_people) < p_most THEN
+        UPDATE company.master AS c SET people_waiting = false WHERE c.id = v_company.id;
+    END IF;
+    v_people := ARRAY(
+        SELECT p.id FROM people.master AS p
+        WHERE p.id = ANY (v_people) AND p.company_id IS NULL AND 'company_id' <> ALL (p.pinned_fields)
+        ORDER BY p.id
+        FOR NO KEY UPDATE);
+    UPDATE people.master AS p
+    SET company_id = people.f_company_of(p.company_domains), updated_at = clock_timestamp()
+    WHERE p.id = ANY (v_people);
+    RETURN cardinality(v_people);
+END
+$$;
+
+COMMENT ON FUNCTION company.f_link_waiting(integer, text) IS
+    'Links some of the people who are left of a company that many waited for';
 
 CREATE TRIGGER master_link_people
     AFTER INSERT ON company.master
@@ -201,5 +259,5 @@ $$;
 COMMENT ON FUNCTION company.f_company_as_of(uuid, timestamptz) IS 'A company as it was at a time, from its history';
 
 GRANT EXECUTE ON FUNCTION
-    company.f_link_lock, company.f_image, company.f_etag, company.f_company_as_of
+    company.f_link_lock, company.f_link_waiting, company.f_image, company.f_etag, company.f_company_as_of
     TO leadvault_app;

@@ -108,9 +108,39 @@ RETURN CASE WHEN coalesce(octet_length(p_first_name), 0) + coalesce(octet_length
 
 COMMENT ON FUNCTION people.f_full_name(text, text) IS 'The full name that a first and a last one make';
 
+-- The last name that a full name has after a first one, word for word.
+CREATE FUNCTION people.f_last_name_of(p_name text, p_first_name text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN starts_with(p_name, p_first_name || ' ')
+            THEN nullif(btrim(substr(p_name, length(p_first_name) + 1)), '') END;
+
+COMMENT ON FUNCTION people.f_last_name_of(text, text) IS 'The last name that a full name has after a first one';
+
+-- The first name that a full name has before a last one, word for word.
+CREATE FUNCTION people.f_first_name_of(p_name text, p_last_name text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN right(p_name, length(p_last_name) + 1) = ' ' || p_last_name
+            THEN nullif(btrim(left(p_name, -length(p_last_name))), '') END;
+
+COMMENT ON FUNCTION people.f_first_name_of(text, text) IS 'The first name that a full name has before a last one';
+
+-- Whether a person's name is none that somebody gave: it is missing, or it is the first or the last name alone,
+-- which is what is made of a half.
+CREATE FUNCTION people.f_is_half_named(p_person people.master)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 'name' <> ALL (p_person.pinned_fields)
+       AND (coalesce(p_person.name, '') = '' OR p_person.name = p_person.first_name
+            OR p_person.name = p_person.last_name) IS TRUE;
+
+COMMENT ON FUNCTION people.f_is_half_named(people.master) IS
+    'Whether the name of a person is missing, or was made of a first or a last name alone';
+
 -- Merges slots into the people of their emails, who the caller holds, field by field. The status is nobody's to
 -- change here (law 6), and what changes nothing touches nothing (law 8). A slot that is older only fills what is
--- empty.
+-- empty. A name that was made of half a name counts as empty, and is made again of what the merge finds.
 CREATE FUNCTION people.f_merge_people(p_values jsonb, OUT updated bigint, OUT unchanged bigint, OUT linked bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -129,7 +159,8 @@ BEGIN
         OFFSET 0
     ), merged AS (
         SELECT i.id, i.stored, i.pins,
-               vault.f_merged((i.stored).name, i.name, i.older, 'name' = ANY (i.pins)) AS name,
+               vault.f_merged(CASE WHEN NOT people.f_is_half_named(i.stored) THEN (i.stored).name END,
+                              i.name, i.older, 'name' = ANY (i.pins)) AS name,
                vault.f_merged((i.stored).first_name, i.first_name, i.older, 'first_name' = ANY (i.pins))
                    AS first_name,
                vault.f_merged((i.stored).last_name, i.last_name, i.older, 'last_name' = ANY (i.pins)) AS last_name,
@@ -151,15 +182,20 @@ BEGIN
     ), filled AS (
         SELECT m.*,
                CASE WHEN m.name IS NULL AND 'name' <> ALL (m.pins)
-                    THEN people.f_full_name(m.first_name, m.last_name) ELSE m.name END AS full_name,
+                    THEN coalesce(people.f_full_name(m.first_name, m.last_name), (m.stored).name)
+                    ELSE m.name END AS full_name,
+               CASE WHEN m.first_name IS NULL AND 'first_name' <> ALL (m.pins)
+                    THEN people.f_first_name_of(m.name, m.last_name) ELSE m.first_name END AS whole_first_name,
+               CASE WHEN m.last_name IS NULL AND 'last_name' <> ALL (m.pins)
+                    THEN people.f_last_name_of(m.name, m.first_name) ELSE m.last_name END AS whole_last_name,
                CASE WHEN (m.stored).company_id IS NULL AND 'company_id' <> ALL (m.pins)
                     THEN people.f_company_of(m.company_domains) ELSE (m.stored).company_id END AS company_id
         FROM merged AS m
         OFFSET 0
     ), judged AS MATERIALIZED (
         SELECT f.*,
-               (f.full_name, f.first_name, f.last_name, f.title, f.company_id, f.linkedin_url, f.phone, f.location,
-                f.seniority, f.department, f.company_domains)
+               (f.full_name, f.whole_first_name, f.whole_last_name, f.title, f.company_id, f.linkedin_url, f.phone,
+                f.location, f.seniority, f.department, f.company_domains)
                IS DISTINCT FROM
                ((f.stored).name, (f.stored).first_name, (f.stored).last_name, (f.stored).title,
                 (f.stored).company_id, (f.stored).linkedin_url, (f.stored).phone, (f.stored).location,
@@ -168,7 +204,7 @@ BEGIN
         FROM filled AS f
     ), written AS (
         UPDATE people.master AS p
-        SET name = j.full_name, first_name = j.first_name, last_name = j.last_name, title = j.title,
+        SET name = j.full_name, first_name = j.whole_first_name, last_name = j.whole_last_name, title = j.title,
             company_id = j.company_id, linkedin_url = j.linkedin_url, phone = j.phone, location = j.location,
             seniority = j.seniority, department = j.department, company_domains = j.company_domains,
             updated_at = clock_timestamp()

@@ -5,7 +5,8 @@
 -- None of them turns a status back (law 6).
 
 -- Sets fields of a person that the caller holds: p_changes are texts by column, an empty one clears. An edit pins
--- what it sets, and unpins p_unpin. An enrichment pins nothing, leaves pinned fields alone, takes no empty value,
+-- what it sets, and unpins p_unpin; whose company is unpinned and empty gets that of its domains, as if it had just
+-- arrived, for which the caller holds the lock of links. An enrichment pins nothing, leaves pinned fields alone, takes no empty value,
 -- and sets enriched_at always.
 CREATE FUNCTION people.f_write_person(
     p_old people.master, p_changes jsonb, p_unpin text[], p_enrichment boolean)
@@ -32,6 +33,10 @@ BEGIN
             SELECT f.field FROM unnest(v_fields) WITH ORDINALITY AS f (field, nth)
             WHERE (f.field = ANY (p_old.pinned_fields) OR v_values ? f.field) AND f.field <> ALL (p_unpin)
             ORDER BY f.nth);
+        IF 'company_id' = ANY (p_unpin) AND v_new.company_id IS NULL
+           AND 'company_id' <> ALL (v_new.pinned_fields) THEN
+            v_new.company_id := people.f_company_of(v_new.company_domains);
+        END IF;
     END IF;
     v_changed := people.f_image(v_new) <> people.f_image(p_old);
     IF NOT v_changed AND NOT p_enrichment THEN
@@ -83,9 +88,13 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_held boolean := people.f_hold_company(p_changes);
+    v_held boolean;
 BEGIN
     PERFORM set_config('leadvault.actor', p_actor, true);
+    IF 'company_id' = ANY (p_unpin) THEN
+        PERFORM pg_advisory_xact_lock_shared(company.f_link_lock());
+    END IF;
+    v_held := people.f_hold_company(p_changes);
     SELECT p.* INTO person FROM people.master AS p WHERE p.id = p_person_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN;

@@ -1,9 +1,9 @@
 -- The enrichment queue: who is to be enriched, by whom, until when.
 --
--- Locks are taken in one order: the ledger's advisory lock, people, intelligence, entries of the queue by
--- person. A lease takes entries with SKIP LOCKED and waits for nobody, so that any number of workers can
--- lease at once. Whoever puts people on the queue inserts the new ones first and locks the old ones then,
--- both by person: two of them that meet never hold what the other one waits for.
+-- Locks are taken in one order: the ledger's advisory lock, that of the line, people, intelligence, entries of
+-- the queue by person. A lease takes entries with SKIP LOCKED and waits for no other lease, so that any number of
+-- workers can lease at once. Whoever puts people on the queue inserts the new ones first and locks the old ones
+-- then, both by person: two of them that meet never hold what the other one waits for.
 --
 -- A lease is held by its token and nothing else: an entry that was leased again, or that ended, has no
 -- use for an older one. The token never falls, also when an entry is enqueued or revived.
@@ -37,7 +37,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT EXISTS (
         SELECT FROM vault.suppressions AS s
-        WHERE s.email = p_email AND s.scope = 'all' AND s.lifted_at IS NULL)
+        -- IS TRUE keeps the planner from the index of scopes: right after a list was loaded it has no statistics.
+        WHERE s.email = p_email AND (s.scope = 'all') IS TRUE AND s.lifted_at IS NULL)
 $$;
 
 COMMENT ON FUNCTION ple.f_is_suppressed(text) IS
@@ -46,7 +47,8 @@ COMMENT ON FUNCTION ple.f_is_suppressed(text) IS
 -- Puts people on the queue; one outcome for each, in order, as if they had come one by one: enqueued,
 -- raised, already_queued, not_found, suppressed or dead. p_anew says that the need for them is a new one,
 -- which nobody will tell of a second time: the suppressed ones get an entry, too, which waits for the
--- suppression to be lifted, and a dead entry, which is that of an earlier need, begins afresh.
+-- suppression to be lifted, and a dead entry, which is that of an earlier need, begins afresh. One that waits or is
+-- with a worker keeps its place, its counts and its backoff, but may fail as often again: it answers for both needs.
 CREATE FUNCTION ple.f_enqueue(
     p_person_ids uuid[], p_priorities integer[], p_max_failures integer, p_actor text,
     p_anew boolean DEFAULT false)
@@ -92,6 +94,13 @@ BEGIN
     WHERE q.person_id = s.person_id AND q.priority < s.priority
       AND (q.state IN ('queued', 'suppressed') OR q.state = 'leased' AND q.available_at <= v_now)
       AND NOT ple.f_is_suppressed(p.email);
+
+    -- Who failed at an earlier need: as if it had not, for the new one. The failures stay, since they say how long
+    -- to wait for the next attempt, and whether a repeated call is one.
+    UPDATE ple.enrichment_queue AS q
+    SET max_failures = q.failures + p_max_failures
+    WHERE p_anew AND q.person_id = ANY (p_person_ids) AND q.state IN ('queued', 'leased', 'suppressed')
+      AND q.failures > 0 AND q.max_failures < q.failures + p_max_failures;
 
     -- Who was set aside, and whose suppression was lifted: waits on, since as long as before.
     UPDATE ple.enrichment_queue AS q

@@ -159,12 +159,17 @@ COMMENT ON FUNCTION ple.f_revive(uuid[], integer, text) IS
 -- One chunk of the sweep: purges stale intelligence, enqueues the people who are left without any, and
 -- lets those wait again whose suppression was lifted. That something was known of a person says that it can be
 -- found: a dead entry, which is that of an earlier need, begins afresh, once for each purge. Any number of
--- servers may do it at once: what another one works on is skipped, so that nothing is done twice. A chunk that
--- did nothing is the last.
-CREATE FUNCTION ple.f_sweep(p_most integer, p_priority integer, p_max_failures integer, p_actor text)
-RETURNS TABLE (purged bigint, enqueued bigint, returned bigint)
+-- servers may do it at once: what another one works on is skipped, so that nothing is done twice. The suppressed are
+-- looked through in the order of people, p_most a chunk: those after p_after, as far as looked_to. A chunk that did
+-- nothing and looked no further is the last.
+CREATE FUNCTION ple.f_sweep(
+    p_most integer, p_priority integer, p_max_failures integer, p_actor text,
+    p_after uuid DEFAULT '00000000-0000-0000-0000-000000000000')
+RETURNS TABLE (purged bigint, enqueued bigint, returned bigint, looked_to uuid)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET jit = off
 AS $$
 DECLARE
     v_now    CONSTANT timestamptz := ple.f_share_ledger();
@@ -201,14 +206,18 @@ BEGIN
     FROM ple.f_enqueue(v_people, array_fill(p_priority, ARRAY[cardinality(v_people)]), p_max_failures,
                        p_actor, true) AS e;
 
-    WITH lifted AS MATERIALIZED (
+    WITH page AS MATERIALIZED (
         SELECT q.person_id
         FROM ple.enrichment_queue AS q
-        JOIN people.master AS p ON p.id = q.person_id
-        WHERE q.state = 'suppressed' AND NOT EXISTS (
-            SELECT FROM vault.suppressions AS s
-            WHERE s.email = p.email AND s.scope = 'all' AND s.lifted_at IS NULL)
+        WHERE q.state = 'suppressed' AND q.person_id > p_after
+        ORDER BY q.person_id
         LIMIT p_most
+    ), lifted AS MATERIALIZED (
+        SELECT q.person_id
+        FROM page AS n
+        JOIN ple.enrichment_queue AS q ON q.person_id = n.person_id
+        JOIN people.master AS p ON p.id = q.person_id
+        WHERE q.state = 'suppressed' AND NOT ple.f_is_suppressed(p.email)
         FOR UPDATE OF q SKIP LOCKED
     ), back AS (
         UPDATE ple.enrichment_queue AS q
@@ -217,12 +226,14 @@ BEGIN
         WHERE q.person_id = l.person_id
         RETURNING q.person_id
     )
-    SELECT count(*) INTO STRICT returned FROM back;
+    SELECT (SELECT count(*) FROM back),
+           coalesce((SELECT n.person_id FROM page AS n ORDER BY n.person_id DESC LIMIT 1), p_after)
+    INTO STRICT returned, looked_to;
     RETURN NEXT;
 END
 $$;
 
-COMMENT ON FUNCTION ple.f_sweep(integer, integer, integer, text) IS
+COMMENT ON FUNCTION ple.f_sweep(integer, integer, integer, text, uuid) IS
     'One chunk of the sweep: purges stale intelligence, enqueues its people, returns the unsuppressed';
 
 GRANT EXECUTE ON FUNCTION ple.f_complete, ple.f_fail, ple.f_revive, ple.f_sweep TO leadvault_app;

@@ -1,5 +1,7 @@
 //! The background sweep: purges stale intelligence, enqueues its people, also those whose entry is dead, and lets
-//! those wait again whose suppression was lifted.
+//! those wait again whose suppression was lifted. It also puts those into the line of the queue who became due
+//! while nobody leased, so that the next lease need not; and it links those to their company whom the statement that
+//! made it left, since they were too many.
 //!
 //! Every server may run it at once: what another one works on is skipped, so that nothing is done twice. It
 //! works in chunks, each in a transaction of its own, and its work shows in the logs. What fails is logged,
@@ -9,12 +11,18 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::repository::enrichment::{self as repository, Swept};
+use super::repository::{
+    enrichment::{self as repository, Chunk, Swept},
+    leasing, linking,
+};
 use crate::{config::EnrichmentSettings, db::Pool, domain::Actor, metrics::Metrics, rpc::Error};
 
 /// How much intelligence one transaction purges.
 const CHUNK: i32 = 1_000;
+/// How many people one transaction links to a company.
+const LINKED: i32 = 5_000;
 /// Who was known once can wait for those whom somebody asked for.
 const PRIORITY: i32 = 0;
 
@@ -51,16 +59,17 @@ impl Sweep {
             let (swept, ended) = self.sweep(&shutdown).await;
             self.count(swept, ended.is_err());
             log(swept, ended);
+            log_linked(self.link(&shutdown).await);
         }
     }
 
-    /// One sweep: what it did, and how it ended.
-    async fn sweep(&self, shutdown: &CancellationToken) -> (Swept, Result<(), Error>) {
-        let mut total = Swept::default();
+    /// Links those who still wait for a company that there is: how many, and how it ended.
+    async fn link(&self, shutdown: &CancellationToken) -> (i64, Result<(), Error>) {
+        let mut total = 0;
         while !shutdown.is_cancelled() {
-            match self.chunk().await {
-                Ok(chunk) if chunk == Swept::default() => break,
-                Ok(chunk) => total += chunk,
+            match self.link_chunk().await {
+                Ok(Some(linked)) => total += linked,
+                Ok(None) => break,
                 Err(error) => return (total, Err(error)),
             }
         }
@@ -76,7 +85,44 @@ impl Sweep {
         self.metrics.sweep(failed, &did);
     }
 
-    async fn chunk(&self) -> Result<Swept, Error> {
+    async fn link_chunk(&self) -> Result<Option<i64>, Error> {
+        let mut connection = self.pool.get().await?;
+        linking::link_waiting(&mut connection, LINKED, &Actor::system()).await
+    }
+
+    /// One sweep: what it did, and how it ended.
+    async fn sweep(&self, shutdown: &CancellationToken) -> (Swept, Result<(), Error>) {
+        let mut total = Swept::default();
+        let mut looked_to = Uuid::nil();
+        while !shutdown.is_cancelled() {
+            match self.chunk(looked_to).await {
+                Ok(Chunk {
+                    swept,
+                    looked_to: end,
+                }) if swept == Swept::default() && end == looked_to => {
+                    break;
+                }
+                Ok(chunk) => {
+                    total += chunk.swept;
+                    looked_to = chunk.looked_to;
+                }
+                Err(error) => return (total, Err(error)),
+            }
+        }
+        (total, self.line_up(shutdown).await)
+    }
+
+    async fn line_up(&self, shutdown: &CancellationToken) -> Result<(), Error> {
+        while !shutdown.is_cancelled() {
+            let mut connection = self.pool.get().await?;
+            if leasing::line_up(&mut connection).await?.lined == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn chunk(&self, after: Uuid) -> Result<Chunk, Error> {
         let mut connection = self.pool.get().await?;
         repository::sweep(
             &mut connection,
@@ -84,8 +130,20 @@ impl Sweep {
             PRIORITY,
             self.max_failures,
             &Actor::system(),
+            after,
         )
         .await
+    }
+}
+
+fn log_linked((linked, ended): (i64, Result<(), Error>)) {
+    match ended {
+        Err(error) => {
+            let cause = crate::db::error::chain(&error);
+            tracing::warn!(linked, %cause, "linking people was cut short; the next period tries again");
+        }
+        Ok(()) if linked == 0 => {}
+        Ok(()) => tracing::info!(linked, "linked people who waited for their company"),
     }
 }
 

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::super::{
     convert,
-    repository::enrichment::{Entry, Lease},
+    repository::{enrichment::Entry, leasing::Lease},
 };
 use crate::{
     golden::fields,

@@ -2,10 +2,10 @@
 
 mod convert;
 mod ending;
+mod leasing;
 
 pub(super) use ending::{complete_enrichment, fail_enrichment, revive_enrichment};
-
-use std::time::Duration;
+pub(super) use leasing::lease_enrichment;
 
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use pb::enqueue_enrichment_response::Outcome;
@@ -23,10 +23,6 @@ use crate::{
 
 /// The highest priority.
 const MAX_PRIORITY: i32 = 1_000;
-/// The most people of one lease.
-const MAX_LEASED: i32 = 1_000;
-/// The longest lease, whatever the settings say.
-const MAX_LEASE: Duration = Duration::from_secs(86_400);
 
 pub(super) async fn enqueue_enrichment(
     room: &Room,
@@ -116,53 +112,6 @@ fn enqueue_outcome(outcome: &str) -> Result<Outcome, Error> {
         "dead" => Outcome::Dead,
         other => return Err(Error::internal(format!("f_enqueue: {other}"))),
     })
-}
-
-pub(super) async fn lease_enrichment(
-    room: &Room,
-    settings: &EnrichmentSettings,
-    request: pb::LeaseEnrichmentRequest,
-    actor: Actor,
-) -> Result<pb::LeaseEnrichmentResponse, Error> {
-    fields::indexed("worker", request.worker.clone())?;
-    let worker = match request.worker.as_str() {
-        "" => actor.as_str().to_owned(),
-        _ => request.worker,
-    };
-    let most = match request.max_count {
-        ..0 => return Err(Error::invalid("max_count", "must not be negative")),
-        0 => 1,
-        most => most.min(MAX_LEASED),
-    };
-    let lease = lease_time(request.lease_ms, settings)?;
-    let (overruns, bytes) = (settings.enrichment_max_overruns, room.limits.max_page_bytes);
-    let mut connection = room.connection().await?;
-    // A caller who is gone by then cannot use the leases; but a connection that is let go in the middle of a
-    // statement is one less for the others.
-    let leases = room
-        .uncut(async move {
-            repository::lease(&mut connection, &worker, most, lease, overruns, bytes).await
-        })
-        .await?;
-    Ok(pb::LeaseEnrichmentResponse {
-        leases: leases.into_iter().map(convert::lease).collect(),
-    })
-}
-
-/// How long a lease is to last.
-fn lease_time(lease_ms: i64, settings: &EnrichmentSettings) -> Result<Duration, Error> {
-    let longest = settings.enrichment_max_lease.min(MAX_LEASE);
-    match u64::try_from(lease_ms).map(Duration::from_millis) {
-        Err(_) => Err(Error::invalid("lease_ms", "must not be negative")),
-        Ok(Duration::ZERO) => Ok(settings.enrichment_lease.min(longest)),
-        Ok(lease) if lease > longest => Err(Error::LimitExceeded {
-            what: "lease_ms",
-            limit: usize::try_from(longest.as_millis()).unwrap_or(usize::MAX),
-            actual: usize::try_from(lease_ms).unwrap_or(usize::MAX),
-            setting: Some("enrichment-max-lease"),
-        }),
-        Ok(lease) => Ok(lease),
-    }
 }
 
 pub(super) async fn list_enrichment(

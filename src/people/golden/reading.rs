@@ -123,7 +123,7 @@ fn values(slot: &PendingSlot) -> Result<Values, SlotRejection> {
 impl Values {
     /// Fills the name, or the first and the last one, from what the row says whole. A half, such as a first name
     /// alone, must not take the place of a whole name that is stored: it fills one only where the merge finds
-    /// none.
+    /// none. Of a name and a half of it, the other half is the rest.
     fn fill_names(&mut self) {
         match (&self.name, &self.first_name, &self.last_name) {
             (None, Some(first), Some(last)) => {
@@ -137,9 +137,25 @@ impl Values {
                         (Some(first.to_owned()), Some(last.to_owned()));
                 }
             }
+            (Some(name), Some(first), None) => self.last_name = rest_after(name, first),
+            (Some(name), None, Some(last)) => self.first_name = rest_before(name, last),
             _ => {}
         }
     }
+}
+
+/// The words of a name after those of its first name.
+fn rest_after(name: &str, first: &str) -> Option<String> {
+    let rest = name.strip_prefix(first)?;
+    let words = rest.trim_start();
+    (words.len() < rest.len() && !words.is_empty()).then(|| words.to_owned())
+}
+
+/// The words of a name before those of its last name.
+fn rest_before(name: &str, last: &str) -> Option<String> {
+    let rest = name.strip_suffix(last)?;
+    let words = rest.trim_end();
+    (words.len() < rest.len() && !words.is_empty()).then(|| words.to_owned())
 }
 
 /// The domain of an email where it can be a company's.
@@ -163,6 +179,8 @@ fn site_domain(reading: &mut Reading) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn slot(email: &str, row: &str) -> PendingSlot {
@@ -196,10 +214,49 @@ mod tests {
                 r#"{"name":"J. Doe","first_name":"Jane"}"#,
                 ["J. Doe", "Jane", ""],
             ),
+            (
+                r#"{"name":"Ada Lovelace","first_name":"Ada"}"#,
+                ["Ada Lovelace", "Ada", "Lovelace"],
+            ),
+            (
+                r#"{"name":"Mary Ann  van Doe","first_name":"Mary Ann"}"#,
+                ["Mary Ann  van Doe", "Mary Ann", "van Doe"],
+            ),
+            (
+                r#"{"name":"Mary Ann van Doe","last_name":"van Doe"}"#,
+                ["Mary Ann van Doe", "Mary Ann", "van Doe"],
+            ),
+            // Part of a word is not the word.
+            (
+                r#"{"name":"Adam Lovelace","first_name":"Ada"}"#,
+                ["Adam Lovelace", "Ada", ""],
+            ),
+            (
+                r#"{"name":"Ada McLace","last_name":"Lace"}"#,
+                ["Ada McLace", "", "Lace"],
+            ),
+            (r#"{"name":"Ada","first_name":"Ada"}"#, ["Ada", "Ada", ""]),
             (r#"{"name":"","first_name":null}"#, ["", "", ""]),
         ] {
             let found = names(row).map(Option::unwrap_or_default);
             assert_eq!(found, expected, "{row}");
+        }
+    }
+
+    proptest! {
+        /// Whatever the words are: the half that is missing is the rest, and what was given stays.
+        #[test]
+        fn a_name_and_a_half_of_it_give_the_other_half(
+            first in "[\\p{L}'.-]{1,8}( [\\p{L}'.-]{1,8}){0,2}",
+            last in "[\\p{L}'.-]{1,8}( [\\p{L}'.-]{1,8}){0,2}",
+        ) {
+            let name = format!("{first} {last}");
+            let whole = [name.clone(), first.clone(), last.clone()].map(Some);
+            let of = |key: &str, half: &str| {
+                names(&serde_json::json!({"name": name, key: half}).to_string())
+            };
+            prop_assert_eq!(of("first_name", &first), whole.clone());
+            prop_assert_eq!(of("last_name", &last), whole);
         }
     }
 

@@ -115,46 +115,6 @@ pub(in crate::people) async fn revive(
     Ok(outcomes(rows))
 }
 
-/// A leased person.
-#[derive(Debug, QueryableByName)]
-pub(in crate::people) struct Lease {
-    #[diesel(embed)]
-    pub(in crate::people) person: Person,
-    #[diesel(sql_type = BigInt)]
-    pub(in crate::people) lease_token: i64,
-    #[diesel(sql_type = Timestamptz)]
-    pub(in crate::people) lease_expires_at: DateTime<Utc>,
-    #[diesel(sql_type = Integer)]
-    pub(in crate::people) priority: i32,
-    #[diesel(sql_type = Integer)]
-    pub(in crate::people) attempt: i32,
-}
-
-/// Leases people, in the order in which they are to be enriched, as long as they have `max_bytes` together. Who
-/// was overrun `max_overruns` times is dead instead.
-pub(in crate::people) async fn lease(
-    connection: &mut AsyncPgConnection,
-    worker: &str,
-    most: i32,
-    lease: Duration,
-    max_overruns: i32,
-    max_bytes: i64,
-) -> Result<Vec<Lease>, Error> {
-    let statement = format!(
-        "SELECT {}, l.lease_token, l.lease_expires_at, l.priority, l.attempt
-         FROM ple.f_lease($1, $2, $3 * interval '1 millisecond', $4, $5) AS l",
-        person_columns("(l.person)")
-    );
-    Ok(sql_query(statement)
-        .bind::<Text, _>(worker)
-        .bind::<Integer, _>(most)
-        .bind::<BigInt, _>(millis(lease))
-        .bind::<Integer, _>(max_overruns)
-        .bind::<BigInt, _>(max_bytes)
-        .get_results(connection)
-        .await?)
-}
-
 /// How a lease is completed.
 #[derive(Debug)]
 pub(in crate::people) struct Completion {
@@ -356,19 +316,31 @@ pub(in crate::people) struct Swept {
     pub(in crate::people) returned: i64,
 }
 
-/// Does a chunk of the sweep.
+/// A chunk of the sweep.
+#[derive(Clone, Copy, Debug, QueryableByName)]
+pub(in crate::people) struct Chunk {
+    #[diesel(embed)]
+    pub(in crate::people) swept: Swept,
+    /// The last person whom it looked at of those who are suppressed.
+    #[diesel(sql_type = SqlUuid)]
+    pub(in crate::people) looked_to: Uuid,
+}
+
+/// Does a chunk of the sweep; of those who are suppressed it looks at the ones after a person.
 pub(in crate::people) async fn sweep(
     connection: &mut AsyncPgConnection,
     most: i32,
     priority: i32,
     max_failures: i32,
     actor: &Actor,
-) -> Result<Swept, Error> {
-    Ok(sql_query("SELECT * FROM ple.f_sweep($1, $2, $3, $4)")
+    after: Uuid,
+) -> Result<Chunk, Error> {
+    Ok(sql_query("SELECT * FROM ple.f_sweep($1, $2, $3, $4, $5)")
         .bind::<Integer, _>(most)
         .bind::<Integer, _>(priority)
         .bind::<Integer, _>(max_failures)
         .bind::<Text, _>(actor.as_str())
+        .bind::<SqlUuid, _>(after)
         .get_result(connection)
         .await?)
 }

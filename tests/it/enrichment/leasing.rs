@@ -79,7 +79,7 @@ async fn an_overrun_lease_takes_its_old_place_also_where_many_are() {
 }
 
 /// The pages that a statement reads. What it does is rolled back.
-async fn pages(sql: &Sql, statement: &str) -> i64 {
+pub(super) async fn pages(sql: &Sql, statement: &str) -> i64 {
     sql.run("BEGIN").await;
     let explain = format!("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) {statement}");
     let plan = sql.rows(&explain, &[]).await;
@@ -96,7 +96,8 @@ async fn pages(sql: &Sql, statement: &str) -> i64 {
         .sum()
 }
 
-const LEASE: &str = "SELECT * FROM ple.f_lease('w', 1, interval '1 minute', 1000, 2000000)";
+pub(super) const LEASE: &str =
+    "SELECT * FROM ple.f_lease('w', 1, interval '1 minute', 1000, 2000000)";
 
 /// Law 12: what a lease reads does not grow with those who are with a worker or wait for a next attempt.
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Intelligence, the enrichment queue, and the sweep that connects them.
 
+mod crowd;
 mod ending;
 mod failing;
 mod fire;

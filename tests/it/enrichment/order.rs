@@ -7,9 +7,12 @@ use crate::harness::{App, Sql};
 /// Two triggers. The first runs before the lease looks; it is STABLE, so it sees the very snapshot that the
 /// lease's statement has. The second runs after it took, in its transaction, and looks at what it left.
 /// Visible: the row's version was committed in that snapshot. Free: nobody has locked that version since,
-/// nor had, who was not done in that snapshot (a lock that was let go stays in xmax).
+/// nor had, who was not done in that snapshot (a lock that was let go stays in xmax). Of one who has, it is
+/// written down: in the end it must be who leased or ended the entry, and not who wrote others meanwhile. Unless
+/// the version was none when that one looked, once: who finds a newer one has locked it by then.
 const WATCH: &str = "
-    CREATE TABLE ple.passed_over (person_id uuid, instead_of uuid);
+    CREATE TABLE ple.passed_over (person_id uuid, instead_of uuid, version xid8, holder xid8);
+    CREATE TABLE ple.writes (person_id uuid, writer xid8, snapshot pg_snapshot, taken boolean);
     CREATE TABLE ple.endings (person_id uuid, lease_token bigint, state text);
     CREATE FUNCTION ple.t_before() RETURNS trigger LANGUAGE plpgsql STABLE AS $$
     BEGIN
@@ -26,6 +29,11 @@ const WATCH: &str = "
         FROM new_rows AS n JOIN old_rows AS o USING (person_id)
         WHERE n.state IN ('completed', 'dead') AND o.state <> n.state;
 
+        INSERT INTO ple.writes
+        SELECT n.person_id, pg_current_xact_id(), v_snapshot,
+               n.lease_token <> o.lease_token OR n.state <> o.state
+        FROM new_rows AS n JOIN old_rows AS o USING (person_id);
+
         SELECT n.* INTO v_last
         FROM new_rows AS n JOIN old_rows AS o USING (person_id)
         WHERE n.state = 'leased' AND n.lease_token > o.lease_token
@@ -35,14 +43,15 @@ const WATCH: &str = "
             RETURN NULL;
         END IF;
         INSERT INTO ple.passed_over
-        SELECT q.person_id, v_last.person_id
+        SELECT q.person_id, v_last.person_id, q.xmin::text::xid8,
+               CASE WHEN q.xmax::text <> '0' AND NOT pg_visible_in_snapshot(q.xmax::text::xid8, v_snapshot)
+                    THEN q.xmax::text::xid8 END
         FROM ple.enrichment_queue AS q
         WHERE q.state IN ('queued', 'leased') AND q.available_at <= v_last.leased_at
           AND (-q.priority, q.enqueued_at, q.person_id)
               < (-v_last.priority, v_last.enqueued_at, v_last.person_id)
           AND q.person_id NOT IN (SELECT n.person_id FROM new_rows AS n)
-          AND pg_visible_in_snapshot(q.xmin::text::xid8, v_snapshot)
-          AND (q.xmax::text = '0' OR pg_visible_in_snapshot(q.xmax::text::xid8, v_snapshot));
+          AND pg_visible_in_snapshot(q.xmin::text::xid8, v_snapshot);
         RETURN NULL;
     END $$;
     CREATE TRIGGER t_before BEFORE UPDATE ON ple.enrichment_queue
@@ -58,7 +67,17 @@ pub(super) async fn watch(sql: &Sql) {
 
 /// How many entries were passed over since the watch began.
 pub(super) async fn passed_over(sql: &Sql) -> i64 {
-    sql.one("SELECT count(*) FROM ple.passed_over", &[]).await
+    sql.one(
+        "SELECT count(*) FROM ple.passed_over AS o
+         WHERE o.holder IS NULL
+            OR (EXISTS (SELECT FROM ple.writes AS w WHERE w.writer = o.holder)
+                AND NOT EXISTS (SELECT FROM ple.writes AS w
+                                WHERE w.writer = o.holder AND NOT pg_visible_in_snapshot(o.version, w.snapshot))
+                AND NOT EXISTS (SELECT FROM ple.writes AS w
+                                WHERE w.writer = o.holder AND w.person_id = o.person_id AND w.taken))",
+        &[],
+    )
+    .await
 }
 
 /// That the watch sees what it is there for, and no more.
@@ -78,6 +97,20 @@ async fn the_watch_sees_an_entry_that_is_passed_over_unless_somebody_holds_it() 
     assert_eq!(names(&lease(&app, 1).await), ["b"]);
     assert_eq!(passed_over(&sql).await, 0);
     holder.run("ROLLBACK").await;
+    // Somebody holds it, and takes another: nobody has the first, and everybody passes over it.
+    holder
+        .run(
+            "BEGIN; SELECT FROM ple.enrichment_queue WHERE priority = 9 FOR UPDATE;
+             UPDATE ple.enrichment_queue SET last_error = 'x' WHERE priority = 5",
+        )
+        .await;
+    let d = person(&sql, "d@x.example").await;
+    enqueue(&app, [(&d, 2)]).await;
+    assert_eq!(names(&lease(&app, 1).await), ["d"]);
+    assert_eq!(passed_over(&sql).await, 0, "not until it commits");
+    holder.run("COMMIT").await;
+    assert_eq!(passed_over(&sql).await, 1);
+    sql.run("TRUNCATE ple.passed_over").await;
     // A lease that does not look at the order: it passes over the first.
     sql.run(
         "UPDATE ple.enrichment_queue

@@ -128,7 +128,7 @@ async fn a_lease_that_ended_in_a_suppression_does_not_come_back_with_its_lift() 
 }
 
 /// Waits until somebody waits for the lock of the ledger, as PostgreSQL sees it.
-async fn until_somebody_waits(sql: &Sql) {
+pub(super) async fn until_somebody_waits(sql: &Sql) {
     until("somebody waits for the ledger", async || {
         let waiting: i64 = sql
             .one(
@@ -255,5 +255,65 @@ async fn a_lease_of_one_goes_past_many_suppressed() {
     .await;
     assert_eq!(lease_one(&app).await.0, last);
     assert_eq!(stats(&app).await.suppressed, 500);
+    app.stop().await;
+}
+
+/// A chunk of the sweep looks at a part of those who are suppressed, and the next one goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweep_looks_at_the_suppressed_in_chunks() {
+    let app = App::start_with(&["--sweep-period", "86400"]).await;
+    let sql = app.sql().await;
+    let mut ids = persons(&sql, 5).await;
+    enqueue(&app, ids.iter().map(|id| (id, 1))).await;
+    for n in 1..=5 {
+        suppress(&sql, &format!("p{n}@x.example"), "all").await;
+    }
+    assert!(lease(&app, 5).await.is_empty());
+    ids.sort();
+    let email: String = sql
+        .one(
+            "SELECT email FROM people.master WHERE id = $1::text::uuid",
+            &[&ids[4]],
+        )
+        .await;
+    super::lift(&sql, &email).await;
+    let mut after = "00000000-0000-0000-0000-000000000000".to_owned();
+    for (returned, looked_to) in [(0, &ids[1]), (0, &ids[3]), (1, &ids[4]), (0, &ids[4])] {
+        let rows = sql
+            .rows(
+                "SELECT returned, looked_to::text FROM ple.f_sweep(2, 0, 5, 'system', $1::text::uuid)",
+                &[&after],
+            )
+            .await;
+        after = rows[0].get(1);
+        assert_eq!((rows[0].get::<_, i64>(0), &after), (returned, looked_to));
+    }
+    app.stop().await;
+}
+
+/// The sweep of a server looks at all of them, however many chunks that takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_returns_all_whose_suppression_was_lifted() {
+    let app = App::start_with(&["--sweep-period", "0.05"]).await;
+    let sql = app.sql().await;
+    persons(&sql, 3_500).await;
+    sql.run(
+        "INSERT INTO vault.suppressions (email, scope, reason, evidence, created_by)
+         SELECT email, 'all', 'legal', 'law', 'me' FROM people.master WHERE email LIKE 'p1%';
+         INSERT INTO ple.enrichment_queue (person_id, state, max_failures, enqueued_by)
+         SELECT id, 'suppressed', 5, 'me' FROM people.master",
+    )
+    .await;
+    until("all but those who still are", async || {
+        let wrong: i64 = sql
+            .one(
+                "SELECT count(*) FROM ple.enrichment_queue AS q JOIN people.master AS p ON p.id = q.person_id
+                 WHERE (q.state = 'suppressed') <> (p.email LIKE 'p1%')",
+                &[],
+            )
+            .await;
+        (wrong == 0).then_some(())
+    })
+    .await;
     app.stop().await;
 }

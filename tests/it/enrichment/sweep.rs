@@ -332,3 +332,49 @@ async fn a_purge_lets_a_dead_entry_begin_afresh_and_once() {
     assert_eq!(entry(&app, &ids[0]).await.state(), EnrichmentState::Dead);
     app.stop().await;
 }
+
+/// An entry that waits answers for the new need, too: what failed before does not count against it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_lets_who_waits_fail_as_often_again() {
+    let app = App::start_with(&[&NEVER[..], &["--enrichment-max-failures", "2"]].concat()).await;
+    let sql = app.sql().await;
+    let ids = persons(&sql, 2).await;
+    enqueue(&app, ids.iter().map(|id| (id, 9))).await;
+    for lease in lease(&app, 2).await {
+        fail(&app, &id(&lease), lease.lease_token, false)
+            .await
+            .unwrap();
+    }
+    super::let_time_pass(&sql).await;
+    // One waits for its next attempt, one is with a worker.
+    let held = lease(&app, 1).await.remove(0);
+    let before = [entry(&app, &ids[0]).await, entry(&app, &ids[1]).await];
+    known_of_all(&sql, "now()").await;
+    assert_eq!(sweep_to_new_need(&sql).await, [2, 0, 0]);
+    for (id, mut before) in ids.iter().zip(before) {
+        assert_eq!((before.failures, before.max_failures), (1, 2));
+        before.max_failures = 3;
+        assert_eq!(entry(&app, id).await, before, "nothing else is changed");
+    }
+    for (token, state) in [
+        (held.lease_token, EnrichmentState::Queued),
+        (held.lease_token + 1, EnrichmentState::Dead),
+    ] {
+        fail(&app, &id(&held), token, false).await.unwrap();
+        assert_eq!(entry(&app, &id(&held)).await.state(), state);
+        super::let_time_pass(&sql).await;
+        lease(&app, 2).await;
+    }
+    app.stop().await;
+}
+
+/// A sweep by the server's setting of two failures.
+async fn sweep_to_new_need(sql: &Sql) -> [i64; 3] {
+    let row = sql
+        .rows(
+            "SELECT purged, enqueued, returned FROM ple.f_sweep(1000, 0, 2, 'system')",
+            &[],
+        )
+        .await;
+    [row[0].get(0), row[0].get(1), row[0].get(2)]
+}

@@ -75,7 +75,7 @@ const DRIVER_WORDS: [&str; 14] = [
     "diesel",
     "tokio",
     // With its blank: an id may hold these three characters.
-    " bb8",
+    "in bb8",
     "pg_",
     "violates",
     "syntax",

@@ -1,6 +1,8 @@
 //! People and their companies: in both orders, at once, and never by free mail.
 
-use leadvault::proto::people::v1::{PromotePeopleRequest, StagePeopleRequest};
+use leadvault::proto::people::v1::{
+    Person, PromotePeopleRequest, StagePeopleRequest, UpdatePersonRequest,
+};
 use serde_json::json;
 
 use super::{
@@ -150,5 +152,44 @@ async fn people_and_companies_that_arrive_at_once_are_linked() {
     assert_eq!(unlinked, 0);
     let all: i64 = sql.one("SELECT count(*) FROM people.master", &[]).await;
     assert_eq!(all, 4 * 4 * COMPANIES as i64);
+    app.stop().await;
+}
+
+/// Who says that the company is the service's to say again, gets the one that there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_company_that_is_unpinned_is_linked_again() {
+    let app = App::start().await;
+    let sql = app.sql().await;
+    let acme = make_company(&sql, "acme.io").await;
+    let other = make_company(&sql, "other.io").await;
+    bring(&app, "apollo", json!({"email": "a@acme.io"})).await;
+    let linked = person(&app, "a@acme.io").await;
+    let mut none = linked.clone();
+    none.company_id = String::new();
+    let none = update(&app, change(&none, &["company_id"])).await;
+    assert_eq!(
+        (none.company_id.as_str(), none.pinned_fields.len()),
+        ("", 1)
+    );
+    let unpin = |person: &Person| UpdatePersonRequest {
+        unpin: vec!["company_id".into()],
+        ..change(person, &[])
+    };
+    let again = update(&app, unpin(&none)).await;
+    assert_eq!(
+        (again.company_id.as_str(), again.pinned_fields.len()),
+        (acme.as_str(), 0)
+    );
+    let entries = history_of(&app, "a@acme.io").await;
+    assert_eq!(
+        entries.last().unwrap().changed_fields,
+        ["company_id", "pinned_fields"]
+    );
+
+    // One that was given by hand stays.
+    let mut given = again.clone();
+    given.company_id = other.clone();
+    let given = update(&app, change(&given, &["company_id"])).await;
+    assert_eq!(update(&app, unpin(&given)).await.company_id, other);
     app.stop().await;
 }
