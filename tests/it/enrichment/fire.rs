@@ -20,7 +20,7 @@ use crate::harness::{App, refused};
 
 const WORKERS: usize = 200;
 const PEOPLE: i32 = 300;
-const LEASE_MS: i64 = 50;
+const LEASE_MS: i64 = 250;
 
 /// What the workers saw.
 #[derive(Default)]
@@ -69,7 +69,7 @@ async fn work(app: &App, journal: &Journal, channel: Channel, nth: usize) {
         }
         if round % 4 == 1 {
             // The work itself takes longer than the lease.
-            tokio::time::sleep(Duration::from_millis(60)).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
         }
         for lease in leases {
             end(&mut client, journal, lease).await;
