@@ -5,7 +5,11 @@
 //! finish, and what is not done by then is cut after a grace period: a client that holds its connection
 //! open cannot keep the process alive.
 
-use std::{io, net::SocketAddr, time::Duration};
+mod deadline;
+mod in_flight;
+mod methods;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -14,10 +18,12 @@ use tonic::{
     transport::server::{Router, TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::layer::util::{Identity, Stack};
 
+use self::{deadline::DeadlineLayer, in_flight::InFlightLayer, methods::Methods};
 use crate::{
     company::Company,
-    config::ServiceSettings,
+    config::{CallSettings, ServiceSettings},
     db::Pool,
     intake::Intake,
     marketing::Marketing,
@@ -59,6 +65,9 @@ pub enum Error {
     /// The descriptors are broken, which a build would have shown.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The descriptors are broken, which a build would have shown.
+    #[error("the methods of the services: {0}")]
+    Methods(#[from] prost::DecodeError),
     /// The connections failed as a whole.
     #[error("serving failed: {0}")]
     Transport(#[from] tonic::transport::Error),
@@ -153,7 +162,9 @@ fn router(
     pool: Pool,
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
-) -> Result<Router, Error> {
+) -> Result<Router<Limited>, Error> {
+    let limits = limited(&settings.calls)?;
+    let max_streams = max_streams_per_connection(&settings.calls);
     let max_message_bytes = settings.limits.max_message_bytes();
     let vault = Vault::new(
         pool.clone(),
@@ -186,19 +197,16 @@ fn router(
     );
     let marketing =
         MarketingServiceServer::new(marketing).max_decoding_message_size(max_message_bytes);
-    let intake = Intake::new(
-        pool,
-        settings.limits,
-        settings.stream_idle_timeout,
-        shutdown.clone(),
-        tasks.clone(),
-    );
+    let intake = Intake::new(pool, settings.limits, shutdown.clone(), tasks.clone());
     let intake = IntakeServiceServer::new(intake).max_decoding_message_size(max_message_bytes);
     Ok(tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(Some(max_streams))
+        .layer(limits.0)
+        .layer(limits.1)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(intake)
@@ -206,6 +214,23 @@ fn router(
         .add_service(company)
         .add_service(people)
         .add_service(marketing))
+}
+
+/// The layers that limit calls: first how many there are, then how long each takes.
+type Limited = Stack<DeadlineLayer, Stack<InFlightLayer, Identity>>;
+
+fn limited(settings: &CallSettings) -> Result<(InFlightLayer, DeadlineLayer), Error> {
+    let methods = Arc::new(Methods::load()?);
+    Ok((
+        InFlightLayer::new(Arc::clone(&methods), settings),
+        DeadlineLayer::new(methods, settings.default_deadline),
+    ))
+}
+
+/// What HTTP/2 lets one connection have: more than a client may, so that it is refused with words and at once. One
+/// call more than HTTP/2 allows would wait at the client, in silence.
+fn max_streams_per_connection(settings: &CallSettings) -> u32 {
+    2 * (settings.max_calls + settings.max_streams) + 256
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -54,7 +54,7 @@ impl App {
         let settings = Settings::parse_from(command_line).service;
         let pool = Pool::connect(PoolOptions {
             max_size: settings.pool_size,
-            connection_timeout: settings.pool_timeout,
+            busy_timeout: settings.pool_timeout,
             statement_timeout: settings.statement_timeout,
             ..PoolOptions::new(DatabaseUrl::parse(&url).unwrap())
         })
