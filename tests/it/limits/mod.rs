@@ -1,0 +1,58 @@
+//! How long calls may take and how many there may be, and what a database that is slow, full or behind a broken
+//! network does to them.
+
+mod deadlines;
+mod idle;
+mod in_flight;
+mod network;
+mod overload;
+
+use std::time::Duration;
+
+use leadvault::proto::intake::v1::{GetBatchRequest, GetBatchResponse};
+use tonic::{Request, Response, Status};
+
+use crate::harness::{App, Sql, until};
+
+/// How much later than its deadline an answer may be on a machine that does a hundred other things.
+const SLACK: Duration = Duration::from_secs(3);
+
+/// A request whose caller waits so long.
+fn within<T>(timeout: Duration, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
+}
+
+/// Locks what every look at a batch needs, until `COMMIT`.
+async fn lock_batches(app: &App) -> Sql {
+    let owner = app.sql().await;
+    owner
+        .run("BEGIN; LOCK TABLE intake.batches IN ACCESS EXCLUSIVE MODE")
+        .await;
+    owner
+}
+
+async fn get_batch(
+    app: &App,
+    timeout: Option<Duration>,
+) -> Result<Response<GetBatchResponse>, Status> {
+    let message = GetBatchRequest {
+        batch_id: "none".into(),
+    };
+    let request = match timeout {
+        Some(timeout) => within(timeout, message),
+        None => Request::new(message),
+    };
+    app.intake().await.get_batch(request).await
+}
+
+/// Waits until no statement of the service waits for a lock, though the lock is still held.
+async fn until_nobody_waits(sql: &Sql) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    until("the statement ends", async || {
+        (sql.one::<i64>(waiting, &[]).await == 0).then_some(())
+    })
+    .await;
+}
