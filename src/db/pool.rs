@@ -95,7 +95,11 @@ impl Pool {
         let options = Arc::new(options);
         let inner = bb8::Pool::builder()
             .max_size(options.max_size)
-            .connection_timeout(JOB_PATIENCE.max(options.connection_timeout))
+            .connection_timeout(
+                JOB_PATIENCE
+                    .max(options.connection_timeout)
+                    .max(options.busy_timeout),
+            )
             .error_sink(Box::new(LogSink))
             .build_unchecked(manager(Arc::clone(&options), last_error.clone()));
         // Full or broken cannot be yet; and if, the pool makes its own.

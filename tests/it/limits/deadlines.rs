@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::{SLACK, get_batch, lock_batches, until_nobody_waits, within};
+use super::{SLACK, get_batch, lock_batches, until_waiting, within};
 use crate::harness::{App, Lane, evidence, open, opened, refusal, rows::people, until};
 
 const SHORT: Duration = Duration::from_millis(500);
@@ -28,7 +28,7 @@ async fn a_callers_deadline_ends_its_query_in_postgresql() {
         .says("deadline_seconds", "0.5");
     assert!(refused.message.contains("0.5 seconds"), "{refused:?}");
     assert!(begun.elapsed() < SHORT + SLACK, "{:?}", begun.elapsed());
-    until_nobody_waits(&owner).await;
+    until_waiting(&app, 0).await;
     owner.run("COMMIT").await;
     refusal(get_batch(&app, None).await).is(Code::NotFound, "NOT_FOUND");
     app.stop().await;
@@ -39,10 +39,10 @@ async fn a_write_past_its_deadline_is_rolled_back() {
     let app = App::start().await;
     let owner = app.sql().await;
     owner
-        .run(
-            "INSERT INTO vault.contacts (email, source) VALUES ('a@x.example', 'apollo');
-             BEGIN; SELECT FROM vault.contacts FOR UPDATE",
-        )
+        .run("INSERT INTO vault.contacts (email, source) VALUES ('a@x.example', 'apollo')")
+        .await;
+    owner
+        .run("BEGIN; SELECT FROM vault.contacts FOR UPDATE")
         .await;
     let score = BatchScoreContactsRequest {
         scores: vec![Score {
@@ -55,7 +55,7 @@ async fn a_write_past_its_deadline_is_rolled_back() {
     let mut client = app.vault().await;
     refusal(client.batch_score_contacts(within(SHORT, score)).await)
         .is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
-    until_nobody_waits(&owner).await;
+    until_waiting(&app, 0).await;
     owner.run("ROLLBACK").await;
     // Whatever was on its way has ended, since the last of the service's connections went away with it.
     app.stop().await;
@@ -67,23 +67,23 @@ async fn a_write_past_its_deadline_is_rolled_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_gives_no_deadline_has_the_default_which_is_named() {
     let app = App::start_with(&["--default-deadline", "0.3"]).await;
-    let owner = lock_batches(&app).await;
+    let _owner = lock_batches(&app).await;
     refusal(get_batch(&app, None).await)
         .is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
         .says("deadline_seconds", "0.3")
         .says("setting", "default-deadline");
-    until_nobody_waits(&owner).await;
+    until_waiting(&app, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_goes_away_ends_its_query_too() {
     let app = App::start().await;
-    let owner = lock_batches(&app).await;
+    let _owner = lock_batches(&app).await;
     tokio::select! {
         answered = get_batch(&app, None) => panic!("{answered:?}"),
-        () = owner.until_somebody_waits() => {}
+        () = until_waiting(&app, 1) => {}
     }
-    until_nobody_waits(&owner).await;
+    until_waiting(&app, 0).await;
 }
 
 /// It does not know what a caller meant who writes its deadline in another way.
@@ -125,7 +125,7 @@ async fn the_deadline_of_a_stream_never_cuts_a_chunk() {
         .run("BEGIN; LOCK TABLE intake.email_claims IN ACCESS EXCLUSIVE MODE")
         .await;
     lane.send_rows(Some(0), &people(0..3)).await;
-    owner.until_somebody_waits().await;
+    until_waiting(&app, 1).await;
     refusal(lane.receive().await)
         .is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
         .says("deadline_seconds", "1");

@@ -5,24 +5,15 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::{get_batch, lock_batches};
-use crate::harness::{App, Lane, Refusal, Sql, open, refusal, until};
-
-async fn until_two_wait(sql: &Sql) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    until("two calls wait", async || {
-        (sql.one::<i64>(waiting, &[]).await == 2).then_some(())
-    })
-    .await;
-}
+use super::{get_batch, lock_batches, until_waiting};
+use crate::harness::{App, Lane, Refusal, open, refusal, until};
 
 async fn refused_third_call(flags: &[&str]) -> Refusal {
     let app = App::start_with(flags).await;
     let owner = lock_batches(&app).await;
     let two = async { tokio::join!(get_batch(&app, None), get_batch(&app, None)) };
     let third = async {
-        until_two_wait(&owner).await;
+        until_waiting(&app, 2).await;
         let third = refusal(get_batch(&app, None).await);
         let mut health = HealthClient::new(app.channel().await);
         health.check(HealthCheckRequest::default()).await.unwrap();

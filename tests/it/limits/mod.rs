@@ -47,12 +47,14 @@ async fn get_batch(
     app.intake().await.get_batch(request).await
 }
 
-/// Waits until no statement of the service waits for a lock, though the lock is still held.
-async fn until_nobody_waits(sql: &Sql) {
+/// Waits until so many statements of the service wait for a lock. It looks from a connection without a
+/// transaction, which would not see connections that are newer than itself.
+async fn until_waiting(app: &App, count: i64) {
+    let sql = app.sql().await;
     let waiting = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    until("the statement ends", async || {
-        (sql.one::<i64>(waiting, &[]).await == 0).then_some(())
+    until("as many statements wait", async || {
+        (sql.one::<i64>(waiting, &[]).await == count).then_some(())
     })
     .await;
 }

@@ -104,7 +104,7 @@ async fn calls_end_in_time_on_a_broken_network_and_it_heals() {
     heals(&app, &sql).await;
     for network in [Network::Stalled, Network::Cut, Network::Trickling] {
         proxy.turn(network);
-        all_end_in_time(&app, network).await;
+        Box::pin(all_end_in_time(&app, network)).await;
         proxy.turn(Network::Well);
         heals(&app, &sql).await;
     }
