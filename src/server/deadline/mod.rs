@@ -35,7 +35,7 @@ use super::methods::{Kind, Methods};
 use crate::{db::Call, rpc::Error};
 
 /// The most that an answer is ahead of its deadline.
-const LARGEST_MARGIN: Duration = Duration::from_millis(20);
+const LARGEST_MARGIN: Duration = Duration::from_millis(100);
 
 /// When a call has to be answered, and how long that was.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ impl Deadline {
 
 /// By how much an answer is ahead of its deadline, so that it arrives before its caller's clock rings.
 fn margin(given: Duration) -> Duration {
-    (given / 20).min(LARGEST_MARGIN)
+    (given / 10).min(LARGEST_MARGIN)
 }
 
 /// Gives calls their deadline.
