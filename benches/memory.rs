@@ -15,12 +15,9 @@
 
 mod support;
 
-use std::{
-    process::Child,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use support::{Cluster, frames, serve, stream_lane};
+use support::{Cluster, frames, serve, status_mb, stream_lane};
 use tonic::transport::Endpoint;
 
 const LIMIT_MB: u64 = 150;
@@ -71,16 +68,4 @@ async fn main() {
         peak < LIMIT_MB,
         "the server used {peak} MB, at most {LIMIT_MB} are allowed"
     );
-}
-
-/// A number of the process's status, in megabytes.
-fn status_mb(process: &Child, field: &str) -> u64 {
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", process.id())).expect("the server runs");
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(field))
-        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
-        .expect("the system tells")
-        / 1_024
 }

@@ -13,8 +13,9 @@
 //!   `LEADVAULT_ENRICHMENT_BACKOFF_CAP_SECONDS`, `LEADVAULT_ENRICHMENT_LEASE_SECONDS`,
 //!   `LEADVAULT_ENRICHMENT_MAX_LEASE_SECONDS`
 //! - `LEADVAULT_SOFT_BOUNCE_LIMIT`
-//! - those of the doors, in their own file
+//! - those of the doors, of deadlines and of calls in flight, in files of their own
 
+mod calls;
 mod doors;
 mod ops;
 
@@ -23,6 +24,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 use clap::Args;
 
 pub use self::{
+    calls::CallSettings,
     doors::{DoorSettings, Reflection},
     ops::{OpsListen, OpsSettings},
 };
@@ -84,8 +86,8 @@ pub struct ServiceSettings {
     #[arg(long, env = "LEADVAULT_POINT_READ_CONNECTIONS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     pub point_read_connections: u32,
 
-    /// How long a call waits for a free connection, in seconds.
-    #[arg(long, env = "LEADVAULT_POOL_TIMEOUT_SECONDS", default_value = "5", value_parser = seconds)]
+    /// How long a call waits while every connection is busy, in seconds; a stream is held back for longer.
+    #[arg(long, env = "LEADVAULT_POOL_TIMEOUT_SECONDS", default_value = "0.5", value_parser = seconds)]
     pub pool_timeout: Duration,
 
     /// How long one statement may run in PostgreSQL, in seconds; one that waits for a lock gets a quarter of
@@ -93,9 +95,9 @@ pub struct ServiceSettings {
     #[arg(long, env = "LEADVAULT_STATEMENT_TIMEOUT_SECONDS", default_value = "60", value_parser = seconds)]
     pub statement_timeout: Duration,
 
-    /// How long a bulk stream may be silent while nothing of it waits for an ack, in seconds.
-    #[arg(long, env = "LEADVAULT_STREAM_IDLE_TIMEOUT_SECONDS", default_value = "60", value_parser = seconds)]
-    pub stream_idle_timeout: Duration,
+    /// How long calls may take, and how many there may be.
+    #[command(flatten)]
+    pub calls: CallSettings,
 
     /// Limits of requests.
     #[command(flatten)]
@@ -184,6 +186,11 @@ pub struct Limits {
     /// How deep a row's arrays and objects may nest.
     #[arg(long, env = "LEADVAULT_MAX_DEPTH", default_value_t = 64, value_parser = depth)]
     pub max_depth: usize,
+
+    /// How long the client of a stream may be silent while nothing of its waits for an answer, or leave an answer
+    /// untaken, in seconds.
+    #[arg(long, env = "LEADVAULT_STREAM_IDLE_TIMEOUT_SECONDS", default_value = "60", value_parser = seconds)]
+    pub stream_idle_timeout: Duration,
 }
 
 impl Limits {

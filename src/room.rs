@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Response, Status};
@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 
 use crate::{
     config::Limits,
-    db::{Pool, PooledConnection, SharedConnection},
+    db::{Call, Pool, PooledConnection, SharedConnection},
     metrics::Metrics,
     rpc::Error,
 };
@@ -50,6 +50,12 @@ impl From<Error> for Ended {
     }
 }
 
+impl From<diesel::result::Error> for Ended {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl Room {
     /// A room over a pool. Long jobs end when `shutdown` is cancelled; `tasks` knows when they have.
     pub(crate) fn new(
@@ -72,8 +78,8 @@ impl Room {
     ///
     /// # Errors
     /// [`Error::PoolExhausted`], [`Error::DatabaseUnavailable`].
-    pub(crate) async fn connection(&self) -> Result<PooledConnection<'static>, Error> {
-        Ok(self.pool.get_owned().await?)
+    pub(crate) async fn connection(&self) -> Result<PooledConnection, Error> {
+        Ok(self.pool.get().await?)
     }
 
     /// Runs a single statement that finds at most one row by a unique key, on a connection that many such reads
@@ -91,11 +97,22 @@ impl Room {
         Ok(self.pool.point_read(read).await??)
     }
 
-    /// Runs a write in a task of its own, so that a caller who goes away cannot cut its transaction.
+    /// Runs a write in a task of its own: see [`uncut`].
     ///
     /// # Errors
     /// Those of the write.
     pub(crate) async fn uncut<T: Send + 'static>(
+        &self,
+        write: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        uncut(&self.tasks, write).await
+    }
+
+    /// Runs a write that other callers wait for, too: neither a caller who goes away nor its deadline cuts it.
+    ///
+    /// # Errors
+    /// Those of the write.
+    pub(crate) async fn shared<T: Send + 'static>(
         &self,
         write: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
@@ -113,10 +130,11 @@ impl Room {
     {
         let (answers, stream) = mpsc::channel(ANSWER_BUFFER);
         let job = job(Arc::clone(self), answers.clone());
+        let idle = self.limits.stream_idle_timeout;
         let job = async move {
             if let Err(Ended::Failed(error)) = job.await {
-                // Whoever went away does not hear it.
-                let _ = answers.send(Err(error.into())).await;
+                // Whoever went away does not hear it, and whoever does not listen may yet.
+                let _ = tokio::time::timeout(idle, answers.send(Err(error.into()))).await;
             }
         };
         self.tasks.spawn(job.in_current_span());
@@ -137,15 +155,48 @@ impl Room {
         }
     }
 
-    /// Sends a message, unless nobody listens or the server stops while a slow client makes it wait.
+    /// Sends a message, unless nobody listens or takes what was said before for the idle time of a stream, or the
+    /// server stops while a slow client makes it wait.
     ///
     /// # Errors
     /// Why the job ends.
     pub(crate) async fn say<T>(&self, answers: &Answers<T>, message: T) -> Result<(), Ended> {
+        let idle = self.limits.stream_idle_timeout;
         tokio::select! {
             biased;
             sent = answers.send(Ok(message)) => sent.map_err(|_| Ended::Cancelled),
+            () = tokio::time::sleep(idle) => Err(Error::StreamStalled(idle).into()),
             () = self.shutdown.cancelled() => Err(Error::ShuttingDown.into()),
+        }
+    }
+}
+
+/// Runs a write in a task of its own, so that a caller who goes away cannot cut its transaction. Its deadline does:
+/// the transaction is rolled back, or is just about to have ended. A job of the server's own has none.
+///
+/// # Errors
+/// Those of the write.
+pub(crate) async fn uncut<T: Send + 'static>(
+    tasks: &TaskTracker,
+    write: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let mut writing = Writing {
+        task: tasks.spawn(write.in_current_span()),
+        call: Call::current(),
+    };
+    (&mut writing.task).await.map_err(Error::internal)?
+}
+
+/// A write that ends with the deadline of its call.
+struct Writing<T> {
+    task: JoinHandle<T>,
+    call: Option<Arc<Call>>,
+}
+
+impl<T> Drop for Writing<T> {
+    fn drop(&mut self) {
+        if self.call.as_ref().is_some_and(|call| call.is_expired()) {
+            self.task.abort();
         }
     }
 }

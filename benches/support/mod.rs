@@ -116,6 +116,11 @@ impl Cluster {
 
 /// Starts a real `leadvault serve` over a database; returns it and where it listens.
 pub fn serve(url: &str) -> (Child, String) {
+    serve_with(url, &[])
+}
+
+/// The same with flags.
+pub fn serve_with(url: &str, flags: &[&str]) -> (Child, String) {
     let mut server = Command::new(env!("CARGO_BIN_EXE_leadvault"))
         .args([
             "serve",
@@ -126,6 +131,7 @@ pub fn serve(url: &str) -> (Child, String) {
             "--ops-listen",
             "off",
         ])
+        .args(flags)
         // One write a call would be measured, too; README says what it costs.
         .env("LEADVAULT_LOG", "warn")
         .stdout(Stdio::piped())
@@ -209,4 +215,16 @@ async fn say(outbound: &mpsc::Sender<BulkIngestRequest>, message: request::Messa
         message: Some(message),
     };
     outbound.send(message).await.expect("the server listens");
+}
+
+/// A number of a process's status, in megabytes. Linux only, where `/proc` tells.
+pub fn status_mb(process: &Child, field: &str) -> u64 {
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", process.id())).expect("the server runs");
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(field))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+        .expect("the system tells")
+        / 1_024
 }

@@ -92,7 +92,7 @@ pub(super) async fn start(
     migrate::verify_role(&database.url).await?;
     let options = PoolOptions {
         max_size: settings.pool_size,
-        connection_timeout: settings.pool_timeout,
+        busy_timeout: settings.pool_timeout,
         statement_timeout: settings.statement_timeout,
         point_read_connections: settings.point_read_connections,
         ..PoolOptions::new(database.url.clone())

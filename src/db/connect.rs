@@ -29,6 +29,15 @@ use super::url::DatabaseUrl;
 /// since a serverless database may have to wake up first.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// After how long a connection on which nothing comes back counts as dead: a network that swallows everything
+/// says nothing, and the system would wait for a quarter of an hour, or two hours where nothing is on its way.
+const DEAD_AFTER: Duration = Duration::from_secs(30);
+/// The same of a connection that waits for an answer, or that nobody uses: how long until it is asked, and how
+/// often then.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+
 type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 type Link = (Client, Connection<Socket, Stream>);
 
@@ -77,6 +86,7 @@ pub(crate) async fn client(url: &DatabaseUrl) -> Result<(Client, JoinHandle<()>)
 /// Opens the connection, without the role in the startup packet where that is refused.
 async fn open(url: &DatabaseUrl, role: Option<&str>, options: &str) -> Result<Link, Error> {
     let mut config = url.config().clone();
+    watch_network(&mut config);
     if let Some(role) = role {
         let asked = format!("-c role={} {options}", escape_option(role));
         config.options(match config.get_options() {
@@ -86,10 +96,25 @@ async fn open(url: &DatabaseUrl, role: Option<&str>, options: &str) -> Result<Li
     }
     match attempt(url, &config).await {
         Err(Attempt::Failed(error)) if role.is_some() && is_option_refused(&error) => {
-            let result = attempt(url, url.config()).await;
+            let mut config = url.config().clone();
+            watch_network(&mut config);
+            let result = attempt(url, &config).await;
             result.map_err(|e| e.into_error(url, None))
         }
         result => result.map_err(|e| e.into_error(url, role)),
+    }
+}
+
+/// Finds out when the network is gone, unless the URL says how.
+fn watch_network(config: &mut tokio_postgres::Config) {
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(DEAD_AFTER);
+    }
+    if config.get_keepalives_retries().is_none() && config.get_keepalives_interval().is_none() {
+        config
+            .keepalives_idle(KEEPALIVE_IDLE)
+            .keepalives_interval(KEEPALIVE_INTERVAL)
+            .keepalives_retries(KEEPALIVE_RETRIES);
     }
 }
 

@@ -20,23 +20,27 @@
 //! * A connection that was asked for with a role acts as that role, or is not handed out (law 5).
 //! * Two processes never run one data folder, and never migrate one database at the same time.
 
+pub mod call;
 mod coalesce;
 pub mod connect;
 pub mod embedded;
 pub mod error;
 mod json_text;
+mod lent;
 pub mod migrate;
 mod point_reads;
 pub mod pool;
 mod tls;
 pub mod url;
 
+pub use call::Call;
 pub use coalesce::{Batcher, Coalescer};
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::Error;
 pub(crate) use json_text::JsonText;
+pub use lent::PooledConnection;
 pub use point_reads::SharedConnection;
-pub use pool::{Pool, PoolOptions, PoolUsage, PooledConnection};
+pub use pool::{Pool, PoolOptions, PoolUsage};
 pub use url::DatabaseUrl;
 
 /// The group role that the service acts as: it reads everything and executes the functions, and

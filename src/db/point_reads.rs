@@ -15,7 +15,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -38,8 +38,8 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(7);
 /// The shared connections.
 #[derive(Debug)]
 pub(super) struct PointReads {
-    options: PoolOptions,
-    slots: Box<[Slot]>,
+    options: Arc<PoolOptions>,
+    slots: Box<[Arc<Slot>]>,
 }
 
 /// The place of one connection.
@@ -55,6 +55,45 @@ struct Slot {
 struct Shared {
     connection: AsyncPgConnection,
     dead: AtomicBool,
+    silence: Silence,
+}
+
+/// Since when a connection owes answers and has given none. Whoever asked may not wait for as long as it takes to
+/// know that a connection is dead; the next one who asks knows it from here.
+#[derive(Debug)]
+struct Silence {
+    made: Instant,
+    /// In milliseconds since then; 0 while nothing is owed.
+    since: AtomicU64,
+}
+
+impl Silence {
+    fn new() -> Self {
+        Self {
+            made: Instant::now(),
+            since: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.made.elapsed().as_millis()).map_or(u64::MAX, |now| now.max(1))
+    }
+
+    fn asked(&self) {
+        // Only the first of those who wait begins it.
+        let _ = self
+            .since
+            .compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn answered(&self) {
+        self.since.store(0, Ordering::Relaxed);
+    }
+
+    fn is_too_long(&self) -> bool {
+        let since = self.since.load(Ordering::Relaxed);
+        since != 0 && u128::from(self.now() - since) > LONGEST_SILENCE.as_millis()
+    }
 }
 
 /// A connection that others use at the same time: what is sent on it goes out at once and is answered in turn.
@@ -80,10 +119,10 @@ impl std::fmt::Debug for Shared {
 impl PointReads {
     /// Room for connections, which are made when they are first wanted.
     pub(super) fn new(options: PoolOptions) -> Self {
-        let slots = (0..options.point_read_connections.max(1)).map(|_| Slot::default());
+        let slots = (0..options.point_read_connections.max(1)).map(|_| Arc::default());
         Self {
             slots: slots.collect(),
-            options,
+            options: Arc::new(options),
         }
     }
 
@@ -94,7 +133,7 @@ impl PointReads {
 
     /// How many connections are open, and how many reads are on their way.
     pub(super) fn usage(&self) -> (u32, u32) {
-        let alive = self.slots.iter().filter_map(Slot::alive);
+        let alive = self.slots.iter().filter_map(|slot| slot.alive());
         alive.fold((0, 0), |(open, reads), shared| {
             // The slot holds each, and so does this look.
             let owners = Arc::strong_count(&shared).saturating_sub(2);
@@ -128,9 +167,13 @@ impl PointReads {
                 }
             };
             let reading = read(SharedConnection(Arc::clone(&shared)));
+            shared.silence.asked();
             match tokio::time::timeout(LONGEST_SILENCE, reading).await {
                 Ok(Err(error)) if is_lost(&error) => shared.dead.store(true, Ordering::Relaxed),
-                Ok(result) => return Ok(result),
+                Ok(result) => {
+                    shared.silence.answered();
+                    return Ok(result);
+                }
                 Err(_elapsed) => {
                     shared.dead.store(true, Ordering::Relaxed);
                     return Err(lost(format!("no answer within {LONGEST_SILENCE:?}")));
@@ -164,33 +207,38 @@ impl Slot {
         current
             .as_ref()
             .filter(|shared| !shared.dead.load(Ordering::Relaxed))
+            .filter(|shared| !shared.silence.is_too_long())
             .cloned()
     }
 
-    async fn connect(&self, options: &PoolOptions) -> Result<Arc<Shared>, Error> {
-        let connecting = async {
-            let _alone = self.connecting.lock().await;
-            if let Some(shared) = self.alive() {
-                return Ok(shared);
-            }
-            let timeout = LONGEST_READ.as_millis();
-            let settings = format!("-c statement_timeout={timeout} {SETTINGS}");
-            let connection = connect_with(&options.url, options.role.as_deref(), &settings).await?;
-            let shared = Arc::new(Shared {
-                connection,
-                dead: AtomicBool::new(false),
-            });
-            *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(Arc::clone(&shared));
-            Ok(shared)
-        };
-        match tokio::time::timeout(options.connection_timeout, connecting).await {
-            Ok(result) => result,
-            Err(_elapsed) => Err(lost(format!(
-                "none could be made within {:?}",
-                options.connection_timeout
-            ))),
+    /// Connects in a task of its own: callers whose deadlines are shorter than a handshake would never get one.
+    async fn connect(self: &Arc<Self>, options: &Arc<PoolOptions>) -> Result<Arc<Shared>, Error> {
+        let (slot, options) = (Arc::clone(self), Arc::clone(options));
+        let patience = options.connection_timeout;
+        let connecting = tokio::spawn(async move {
+            tokio::time::timeout(patience, slot.connect_alone(&options))
+                .await
+                .unwrap_or_else(|_| Err(lost(format!("none could be made within {patience:?}"))))
+        });
+        let task_died = |error: tokio::task::JoinError| Error::Task(error.to_string());
+        connecting.await.map_err(task_died)?
+    }
+
+    async fn connect_alone(&self, options: &PoolOptions) -> Result<Arc<Shared>, Error> {
+        let _alone = self.connecting.lock().await;
+        if let Some(shared) = self.alive() {
+            return Ok(shared);
         }
+        let timeout = LONGEST_READ.as_millis();
+        let settings = format!("-c statement_timeout={timeout} {SETTINGS}");
+        let connection = connect_with(&options.url, options.role.as_deref(), &settings).await?;
+        let shared = Arc::new(Shared {
+            connection,
+            dead: AtomicBool::new(false),
+            silence: Silence::new(),
+        });
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&shared));
+        Ok(shared)
     }
 }
 

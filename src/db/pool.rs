@@ -22,17 +22,22 @@ use diesel_async::pooled_connection::{
 };
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::pin_mut;
 
+use super::call::Call;
 use super::connect::connect_with;
 use super::error::Error;
+use super::lent::{Manager, PooledConnection};
 use super::point_reads::{PointReads, SharedConnection};
 use super::url::DatabaseUrl;
 
-type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
-
-/// A connection on loan; it goes back when dropped. With lifetime `'static` it can move into a
-/// spawned task: see [`Pool::get_owned`].
-pub type PooledConnection<'a> = bb8::PooledConnection<'a, Manager>;
+/// How long a stream or a job waits for a connection: nobody counts its seconds, and to wait is how a full pool
+/// holds it back.
+const JOB_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a transaction may be silent, at the least.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// How long the handshake of one more connection may take, at the least. The first one has longer.
+const SHORTEST_HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// What a pool is made of.
 #[derive(Debug, Clone)]
@@ -43,7 +48,9 @@ pub struct PoolOptions {
     pub role: Option<String>,
     /// The most connections at a time.
     pub max_size: u32,
-    /// How long a caller waits for a connection.
+    /// How long a call waits while all connections are there and busy.
+    pub busy_timeout: Duration,
+    /// How long a call waits while connections are still to be made.
     pub connection_timeout: Duration,
     /// How long a statement may run; one that waits for a lock gets a quarter of it.
     pub statement_timeout: Duration,
@@ -52,13 +59,15 @@ pub struct PoolOptions {
 }
 
 impl PoolOptions {
-    /// Ten connections as [`APP_ROLE`](super::APP_ROLE), five seconds of patience, a minute a statement.
+    /// Ten connections as [`APP_ROLE`](super::APP_ROLE), half a second of patience, five while connections are
+    /// made, a minute a statement.
     #[must_use]
     pub fn new(url: DatabaseUrl) -> Self {
         Self {
             url,
             role: Some(super::APP_ROLE.to_owned()),
             max_size: 10,
+            busy_timeout: Duration::from_millis(500),
             connection_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(60),
             point_read_connections: 2,
@@ -70,8 +79,8 @@ impl PoolOptions {
 #[derive(Debug, Clone)]
 pub struct Pool {
     inner: bb8::Pool<Manager>,
-    max_size: u32,
-    patience: Duration,
+    options: Arc<PoolOptions>,
+    url: Arc<DatabaseUrl>,
     last_error: LastError,
     point_reads: Arc<PointReads>,
     waiting: Arc<AtomicU32>,
@@ -105,44 +114,66 @@ impl Pool {
         let first = connect_as(&options).await?;
         let last_error = LastError::default();
         let point_reads = Arc::new(PointReads::new(options.clone()));
-        let PoolOptions {
-            max_size,
-            connection_timeout: patience,
-            ..
-        } = options;
+        let url = Arc::new(options.url.clone());
+        let options = Arc::new(options);
         let inner = bb8::Pool::builder()
-            .max_size(max_size)
-            .connection_timeout(patience)
+            .max_size(options.max_size)
+            .connection_timeout(
+                JOB_PATIENCE
+                    .max(options.connection_timeout)
+                    .max(options.busy_timeout),
+            )
             .error_sink(Box::new(LogSink))
-            .build_unchecked(manager(options, last_error.clone()));
+            .build_unchecked(manager(Arc::clone(&options), last_error.clone()));
         // Full or broken cannot be yet; and if, the pool makes its own.
         let _ = inner.add(first);
         Ok(Self {
             inner,
-            max_size,
-            patience,
+            options,
+            url,
             last_error,
             point_reads,
             waiting: Arc::default(),
         })
     }
 
-    /// A connection, for as long as the pool is borrowed.
+    /// A connection. A call waits shortly, or for as long as connections are still to be made; a stream or a job of
+    /// the server's own is held back until there is one.
     ///
     /// # Errors
     /// [`Error::PoolTimeout`].
-    pub async fn get(&self) -> Result<PooledConnection<'_>, Error> {
+    pub async fn get(&self) -> Result<PooledConnection, Error> {
         let _waiting = Waiting::of(&self.waiting);
-        self.inner.get().await.map_err(|e| self.timeout(e))
+        let call = Call::current();
+        let lent = match call {
+            Some(_) => self.lend_to_call().await?,
+            None => self.lend(JOB_PATIENCE).await?,
+        };
+        Ok(PooledConnection::new(lent, Arc::clone(&self.url), call))
     }
 
-    /// A connection that may move into a spawned task, which no dropped handler can cut short.
-    ///
-    /// # Errors
-    /// [`Error::PoolTimeout`].
-    pub async fn get_owned(&self) -> Result<PooledConnection<'static>, Error> {
-        let _waiting = Waiting::of(&self.waiting);
-        self.inner.get_owned().await.map_err(|e| self.timeout(e))
+    async fn lend(
+        &self,
+        patience: Duration,
+    ) -> Result<bb8::PooledConnection<'static, Manager>, Error> {
+        let lending = self.inner.get_owned();
+        lending.await.map_err(|error| self.timeout(error, patience))
+    }
+
+    async fn lend_to_call(&self) -> Result<bb8::PooledConnection<'static, Manager>, Error> {
+        let (busy, connecting) = (self.options.busy_timeout, self.options.connection_timeout);
+        // One wait, however long it turns out to be: a second one would begin at the end of the queue.
+        let lending = self.lend(JOB_PATIENCE);
+        pin_mut!(lending);
+        if let Ok(lent) = tokio::time::timeout(busy, &mut lending).await {
+            return lent;
+        }
+        if self.inner.state().connections >= self.options.max_size {
+            return Err(self.timeout(bb8::RunError::TimedOut, busy));
+        }
+        let rest = connecting.saturating_sub(busy);
+        let lent = tokio::time::timeout(rest, lending).await;
+        lent.unwrap_or_else(|_| Err(self.timeout(bb8::RunError::TimedOut, connecting)))
     }
 
     /// Runs a single statement that finds at most one row by a unique key, on a connection that many such
@@ -172,7 +203,7 @@ impl Pool {
         let state = self.inner.state();
         let (point_read_open, point_reads) = self.point_reads.usage();
         PoolUsage {
-            max: self.max_size,
+            max: self.options.max_size,
             open: state.connections,
             idle: state.idle_connections,
             waiting: self.waiting.load(Ordering::Relaxed),
@@ -182,22 +213,21 @@ impl Pool {
         }
     }
 
-    fn timeout(&self, error: bb8::RunError<PoolError>) -> Error {
+    fn timeout(&self, error: bb8::RunError<PoolError>, waited: Duration) -> Error {
         let last_error = match error {
             bb8::RunError::User(error) => Some(error.to_string()),
             bb8::RunError::TimedOut => self.last_error.get(),
         };
         Error::PoolTimeout {
-            waited: self.patience,
-            max_size: self.max_size,
+            waited,
+            max_size: self.options.max_size,
             last_error,
         }
     }
 }
 
-fn manager(options: PoolOptions, last_error: LastError) -> Manager {
+fn manager(options: Arc<PoolOptions>, last_error: LastError) -> Manager {
     let target = options.url.to_string();
-    let options = Arc::new(options);
     let mut config = ManagerConfig::default();
     config.custom_setup = Box::new(move |_target| {
         let (options, last_error) = (Arc::clone(&options), last_error.clone());
@@ -212,9 +242,12 @@ fn manager(options: PoolOptions, last_error: LastError) -> Manager {
 /// lock that somebody else forgot. No statement is compiled: that takes longer than most of ours.
 async fn connect_as(options: &PoolOptions) -> Result<AsyncPgConnection, Error> {
     let timeout = options.statement_timeout.as_millis();
+    // A transaction of a service that the network swallowed must not keep its locks: no statement of ours is as
+    // far from the next one as twice what it may take, and the idle time of a stream.
     let settings = format!(
-        "-c jit=off -c statement_timeout={timeout} -c lock_timeout={}",
-        (timeout / 4).max(1)
+        "-c jit=off -c statement_timeout={timeout} -c lock_timeout={} -c idle_in_transaction_session_timeout={}",
+        (timeout / 4).max(1),
+        (timeout * 2).max(LONGEST_PAUSE.as_millis())
     );
     connect_with(&options.url, options.role.as_deref(), &settings).await
 }
@@ -223,7 +256,16 @@ async fn establish(
     options: Arc<PoolOptions>,
     last_error: LastError,
 ) -> diesel::ConnectionResult<AsyncPgConnection> {
-    let result = connect_as(&options).await;
+    let patience = options.connection_timeout.max(SHORTEST_HANDSHAKE);
+    let connecting = Box::pin(connect_as(&options));
+    let result = match tokio::time::timeout(patience, connecting).await {
+        Ok(result) => result,
+        Err(_elapsed) => Err(Error::Connect {
+            target: options.url.to_string(),
+            detail: format!("the server was not ready within {patience:?}"),
+            hint: String::new(),
+        }),
+    };
     last_error.set(result.as_ref().err().map(ToString::to_string));
     result.map_err(|e| diesel::ConnectionError::BadConnection(e.to_string()))
 }

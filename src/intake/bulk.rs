@@ -198,7 +198,7 @@ impl Reader {
     /// The next message; `None` at the end of the client's side.
     async fn next(&mut self) -> Result<Option<request::Message>, Error> {
         let shutdown = self.shared.shutdown.clone();
-        let idle = self.shared.stream_idle_timeout;
+        let idle = self.shared.limits.stream_idle_timeout;
         let mut deadline = Instant::now() + idle;
         loop {
             tokio::select! {
@@ -262,7 +262,7 @@ impl Writer {
             })
             .map_err(Status::from);
         let sending = self.answers.send(message);
-        tokio::time::timeout(self.shared.stream_idle_timeout, sending)
+        tokio::time::timeout(self.shared.limits.stream_idle_timeout, sending)
             .await
             .is_ok_and(|sent| sent.is_ok())
     }

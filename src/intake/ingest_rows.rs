@@ -85,7 +85,7 @@ impl IngestCall {
     /// Stores the rows and the answer in one transaction, or only says what would happen.
     pub(super) async fn run(
         self,
-        mut connection: PooledConnection<'static>,
+        mut connection: PooledConnection,
         actor: Actor,
         metrics: Metrics,
     ) -> Result<pb::IngestRowsResponse, Error> {

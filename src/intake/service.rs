@@ -1,6 +1,6 @@
 //! The tonic service: parse, call, convert. No SQL here.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -34,14 +34,13 @@ pub(super) struct Shared {
     pool: Pool,
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
-    pub(super) stream_idle_timeout: Duration,
     pub(super) shutdown: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Shared {
-    pub(super) async fn connection(&self) -> Result<PooledConnection<'static>, Error> {
-        Ok(self.pool.get_owned().await?)
+    pub(super) async fn connection(&self) -> Result<PooledConnection, Error> {
+        Ok(self.pool.get().await?)
     }
 }
 
@@ -55,7 +54,6 @@ impl Intake {
         pool: Pool,
         limits: Limits,
         metrics: Metrics,
-        stream_idle_timeout: Duration,
         shutdown: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
@@ -63,19 +61,17 @@ impl Intake {
             pool,
             limits,
             metrics,
-            stream_idle_timeout,
             shutdown,
             tasks,
         }))
     }
 
-    /// Runs a write in a task of its own, so that a caller who goes away cannot cut its transaction.
+    /// Runs a write in a task of its own: see [`crate::room::uncut`].
     async fn uncut<T: Send + 'static>(
         &self,
         write: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        let write = write.in_current_span();
-        self.0.tasks.spawn(write).await.map_err(Error::internal)?
+        crate::room::uncut(&self.0.tasks, write).await
     }
 }
 
@@ -314,7 +310,7 @@ impl Intake {
     /// The loads that a request names, or the next failed ones of its batch and the token for those after.
     async fn loads_to_retry(
         &self,
-        connection: &mut PooledConnection<'_>,
+        connection: &mut PooledConnection,
         mut request: pb::RetryFailedLoadsRequest,
     ) -> Result<(Vec<i64>, String), Error> {
         match (request.load_ids.is_empty(), request.batch_id.is_empty()) {

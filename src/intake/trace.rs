@@ -14,7 +14,7 @@ use crate::{
 
 /// The identity of a load's row, as its metadata keeps it.
 pub(super) async fn identity_of(
-    connection: &mut PooledConnection<'_>,
+    connection: &mut PooledConnection,
     load_id: i64,
 ) -> Result<RowIdentity, Error> {
     let load = repository::get_load(connection, load_id)
@@ -32,7 +32,7 @@ pub(super) async fn identity_of(
 
 /// What became of a row, from its fate to its person.
 pub(super) async fn trace(
-    connection: &mut PooledConnection<'_>,
+    connection: &mut PooledConnection,
     row: RowIdentity,
 ) -> Result<pb::TraceRowResponse, Error> {
     let (fate, load) = repository::find_row(connection, &row)

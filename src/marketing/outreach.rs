@@ -68,7 +68,7 @@ pub(super) async fn record(
         return room.uncut(call.run_once(connection, actor)).await;
     }
     let gate = Arc::clone(gate);
-    room.uncut(async move {
+    room.shared(async move {
         let messages = call.messages();
         let gated = if messages.is_empty() {
             Vec::new()
@@ -108,7 +108,7 @@ impl RecordCall {
     /// Asks the gate and keeps the answer, in one transaction.
     async fn run_once(
         self,
-        mut connection: crate::db::PooledConnection<'static>,
+        mut connection: crate::db::PooledConnection,
         actor: Actor,
     ) -> Result<pb::RecordOutreachResponse, Error> {
         let request_id = &self.request.request_id;

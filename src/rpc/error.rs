@@ -188,6 +188,12 @@ pub enum Error {
         .0.as_secs_f64()
     )]
     StreamIdle(Duration),
+    /// Nothing was taken for too long.
+    #[error(
+        "no answer was taken for {} seconds (setting stream-idle-timeout); what was done so far stays, call again for the rest",
+        .0.as_secs_f64()
+    )]
+    StreamStalled(Duration),
     /// What tonic says of a message that it did not take, such as one past its limit; passed on as it is.
     #[error("{0}")]
     Transport(Status),
@@ -209,6 +215,32 @@ pub enum Error {
         "the database needed more time than one statement may take (setting statement-timeout); what was acked is stored"
     )]
     StatementTimeout(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The caller's time, or the default, is over.
+    #[error(
+        "the call was not done within its deadline of {} seconds ({}); what it was doing was given up",
+        .given.as_secs_f64(),
+        if *.by_caller { "grpc-timeout" } else { "setting default-deadline; give a grpc-timeout" }
+    )]
+    DeadlineExceeded {
+        /// How long was given.
+        given: Duration,
+        /// Whether the caller gave it.
+        by_caller: bool,
+    },
+    /// As many calls or streams as there may be.
+    #[error(
+        "{limit} {what}{} are on their way, as many as are taken (setting {}); try again",
+        if *.of_client { " of yours" } else { "" },
+        too_many_setting(what, *of_client)
+    )]
+    TooMany {
+        /// `calls` or `streams`.
+        what: &'static str,
+        /// How many there may be.
+        limit: u32,
+        /// Whether of one client, or over all.
+        of_client: bool,
+    },
     /// No connection was free.
     #[error("every database connection was busy for too long; try again")]
     PoolExhausted,
@@ -264,6 +296,12 @@ impl Error {
     pub(crate) fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal(cause.into())
     }
+}
+
+/// The setting that limits calls or streams.
+fn too_many_setting(what: &str, of_client: bool) -> String {
+    let whose = if of_client { "-per-client" } else { "" };
+    format!("max-{what}{whose}")
 }
 
 /// How an error names the setting that holds its limit.

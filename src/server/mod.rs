@@ -5,11 +5,14 @@
 //! finish, and what is not done by then is cut after a grace period: a client that holds its connection
 //! open cannot keep the process alive.
 
+mod deadline;
 pub mod doors;
+mod in_flight;
+mod methods;
 pub mod observe;
 mod ops;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -21,13 +24,16 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::layer::util::{Identity, Stack};
 
 use self::{
+    deadline::DeadlineLayer,
     doors::{Doors, GuardLayer},
+    in_flight::InFlightLayer,
+    methods::Methods,
     observe::{ObserveLayer, Traces},
     ops::{Ops, OpsServer, PoolCollector, Queues},
 };
 use crate::{
     company::Company,
-    config::{OpsListen, ServiceSettings},
+    config::{CallSettings, OpsListen, ServiceSettings},
     db::Pool,
     intake::Intake,
     marketing::Marketing,
@@ -55,8 +61,10 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What a call goes through on its way to a service, the last one first.
-type Layers = Stack<GuardLayer, Stack<ObserveLayer, Identity>>;
+/// What a call goes through on its way to a service, the last one first: it is seen, let in, counted and given its
+/// time.
+type Layers =
+    Stack<DeadlineLayer, Stack<InFlightLayer, Stack<GuardLayer, Stack<ObserveLayer, Identity>>>>;
 
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +88,9 @@ pub enum Error {
     /// The descriptors are broken, which a build would have shown.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The descriptors are broken, which a build would have shown.
+    #[error("the methods of the services: {0}")]
+    Methods(#[from] prost::DecodeError),
     /// The connections failed as a whole.
     #[error("serving failed: {0}")]
     Transport(#[from] tonic::transport::Error),
@@ -240,6 +251,8 @@ fn router(
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
 ) -> Result<Router<Layers>, Error> {
+    let has_reflection = doors.has_reflection();
+    let mut transport = transport(doors, observe, &settings.calls)?;
     let max_message_bytes = settings.limits.max_message_bytes();
     let vault = Vault::new(
         pool.clone(),
@@ -280,18 +293,17 @@ fn router(
         pool,
         settings.limits,
         metrics,
-        settings.stream_idle_timeout,
         shutdown.clone(),
         tasks.clone(),
     );
     let intake = IntakeServiceServer::new(intake).max_decoding_message_size(max_message_bytes);
-    let reflections = if doors.has_reflection() {
+    let reflections = if has_reflection {
         Some((reflection().build_v1()?, reflection().build_v1alpha()?))
     } else {
         None
     };
     let (v1, v1alpha) = reflections.unzip();
-    Ok(transport(doors, observe)?
+    Ok(transport
         .add_optional_service(v1)
         .add_optional_service(v1alpha)
         .add_service(intake)
@@ -305,19 +317,38 @@ fn router(
 fn transport(
     doors: Doors,
     observe: ObserveLayer,
+    calls: &CallSettings,
 ) -> Result<tonic::transport::Server<Layers>, Error> {
+    let (in_flight, deadline) = limited(calls)?;
     let server = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(Some(max_streams_per_connection(calls)))
         // First, so that what the layers after it refuse is seen, too.
         .layer(observe)
-        .layer(doors.layer());
+        .layer(doors.layer())
+        .layer(in_flight)
+        .layer(deadline);
     match doors.into_tls() {
         Some(tls) => server.tls_config(tls).map_err(Error::Tls),
         None => Ok(server),
     }
+}
+
+fn limited(settings: &CallSettings) -> Result<(InFlightLayer, DeadlineLayer), Error> {
+    let methods = Arc::new(Methods::load()?);
+    Ok((
+        InFlightLayer::new(Arc::clone(&methods), settings),
+        DeadlineLayer::new(methods, settings.default_deadline),
+    ))
+}
+
+/// What HTTP/2 lets one connection have: more than a client may, so that it is refused with words and at once. One
+/// call more than HTTP/2 allows would wait at the client, in silence.
+fn max_streams_per_connection(settings: &CallSettings) -> u32 {
+    2 * (settings.max_calls + settings.max_streams) + 256
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -27,6 +27,7 @@ mod harness;
 mod ingest_rows;
 mod json_function;
 mod laws;
+mod limits;
 mod looking;
 mod marketing;
 mod migrations;

@@ -68,7 +68,7 @@ impl RecordCall {
     /// Records everything and keeps the answer, in one transaction.
     async fn run(
         self,
-        mut connection: PooledConnection<'static>,
+        mut connection: PooledConnection,
         actor: Actor,
     ) -> Result<pb::RecordConversionsResponse, Error> {
         let request_id = &self.request.request_id;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{Error, cause};
+use super::{Error, cause, too_many_setting};
 use crate::proto::r#type::v1::ErrorReason;
 
 /// The `domain` of every `ErrorInfo`.
@@ -39,12 +39,15 @@ impl Error {
                 Code::Aborted
             }
             Self::OffsetGap { .. } => Code::OutOfRange,
-            Self::StreamIdle(_) | Self::StatementTimeout(_) => Code::DeadlineExceeded,
+            Self::StreamIdle(_)
+            | Self::StreamStalled(_)
+            | Self::StatementTimeout(_)
+            | Self::DeadlineExceeded { .. } => Code::DeadlineExceeded,
             Self::Transport(status) => status.code(),
             Self::ShuttingDown | Self::DatabaseUnavailable(_) | Self::LockTimeout(_) => {
                 Code::Unavailable
             }
-            Self::PoolExhausted => Code::ResourceExhausted,
+            Self::PoolExhausted | Self::TooMany { .. } => Code::ResourceExhausted,
             Self::NoCredentials | Self::InvalidToken | Self::UnknownCertificate { .. } => {
                 Code::Unauthenticated
             }
@@ -77,12 +80,14 @@ impl Error {
             Self::RowCountMismatch { .. } => ErrorReason::RowCountMismatch,
             Self::StreamOrder(_) => ErrorReason::StreamOrder,
             Self::StreamUnfinished { .. } => ErrorReason::StreamUnfinished,
-            Self::StreamIdle(_) => ErrorReason::StreamIdle,
+            Self::StreamIdle(_) | Self::StreamStalled(_) => ErrorReason::StreamIdle,
             Self::Transport(_) => ErrorReason::Unspecified,
             Self::ShuttingDown => ErrorReason::ShuttingDown,
             Self::DatabaseUnavailable(_) => ErrorReason::DatabaseUnavailable,
             Self::LockTimeout(_) => ErrorReason::LockTimeout,
             Self::StatementTimeout(_) => ErrorReason::StatementTimeout,
+            Self::DeadlineExceeded { .. } => ErrorReason::DeadlineExceeded,
+            Self::TooMany { .. } => ErrorReason::TooMany,
             Self::PoolExhausted => ErrorReason::PoolExhausted,
             Self::NoCredentials => ErrorReason::NoCredentials,
             Self::InvalidToken => ErrorReason::InvalidToken,
@@ -188,7 +193,9 @@ impl Error {
                 ("lane", lane.to_string()),
                 ("next_offset", next_offset.to_string()),
             ],
-            Self::StreamIdle(idle) => vec![("idle_seconds", idle.as_secs_f64().to_string())],
+            Self::StreamIdle(idle) | Self::StreamStalled(idle) => {
+                vec![("idle_seconds", idle.as_secs_f64().to_string())]
+            }
             Self::LockTimeout(_) | Self::StatementTimeout(_) => {
                 vec![("setting", "statement-timeout".to_owned())]
             }
@@ -203,6 +210,22 @@ impl Error {
                 ("role", (*role).to_owned()),
                 ("method", method.clone()),
                 ("roles", roles.join(",")),
+            ],
+            Self::DeadlineExceeded { given, by_caller } => {
+                let mut metadata = vec![("deadline_seconds", given.as_secs_f64().to_string())];
+                if !by_caller {
+                    metadata.push(("setting", "default-deadline".to_owned()));
+                }
+                metadata
+            }
+            Self::TooMany {
+                what,
+                limit,
+                of_client,
+            } => vec![
+                ("what", (*what).to_owned()),
+                ("limit", limit.to_string()),
+                ("setting", too_many_setting(what, *of_client)),
             ],
             _ => Vec::new(),
         }
@@ -235,7 +258,8 @@ impl Error {
             Self::ShuttingDown
             | Self::DatabaseUnavailable(_)
             | Self::LockTimeout(_)
-            | Self::PoolExhausted => {
+            | Self::PoolExhausted
+            | Self::TooMany { .. } => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
             _ => {}

@@ -26,9 +26,6 @@ pub(in crate::vault) struct Export {
     filter: ContactFilter,
 }
 
-/// The client is gone: nobody wants the rest.
-struct Gone;
-
 impl Export {
     /// Reads a request.
     pub(in crate::vault) fn parse(request: pb::ExportContactsRequest) -> Result<Self, Error> {
@@ -45,7 +42,7 @@ impl Export {
         answers: Answers<pb::ExportContactsResponse>,
     ) -> Result<(), Ended> {
         tokio::select! {
-            sent = self.send_all(&room, &answers) => Ok(sent?),
+            sent = self.send_all(&room, &answers) => sent,
             () = room.shutdown.cancelled() => Err(Error::ShuttingDown.into()),
             () = answers.closed() => Err(Ended::Cancelled),
         }
@@ -55,7 +52,7 @@ impl Export {
         &self,
         room: &Room,
         answers: &Answers<pb::ExportContactsResponse>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Ended> {
         let mut connection = room.connection().await?;
         connection
             .build_transaction()
@@ -63,22 +60,19 @@ impl Export {
             .read_only()
             .run(async |connection: &mut AsyncPgConnection| {
                 repository::open_export(connection, &self.filter).await?;
-                while let Some(count) = send_some(connection, answers).await? {
-                    if count < MESSAGE_CONTACTS {
-                        break;
-                    }
-                }
+                while send_some(room, connection, answers).await? == MESSAGE_CONTACTS {}
                 Ok(())
             })
             .await
     }
 }
 
-/// Sends the next contacts; says how many, or nothing once the client is gone.
+/// Sends the next contacts; says how many.
 async fn send_some(
+    room: &Room,
     connection: &mut AsyncPgConnection,
     answers: &Answers<pb::ExportContactsResponse>,
-) -> Result<Option<u32>, Error> {
+) -> Result<u32, Ended> {
     let mut rows = repository::fetch_export(connection, MESSAGE_CONTACTS).await?;
     let mut message = pb::ExportContactsResponse::default();
     let (mut count, mut bytes) = (0, 0);
@@ -88,20 +82,11 @@ async fn send_some(
         message.contacts.push(convert::contact(contact));
         if bytes >= MESSAGE_BYTES {
             bytes = 0;
-            if send(answers, std::mem::take(&mut message)).await.is_err() {
-                return Ok(None);
-            }
+            room.say(answers, std::mem::take(&mut message)).await?;
         }
     }
-    if !message.contacts.is_empty() && send(answers, message).await.is_err() {
-        return Ok(None);
+    if !message.contacts.is_empty() {
+        room.say(answers, message).await?;
     }
-    Ok(Some(count))
-}
-
-async fn send(
-    answers: &Answers<pb::ExportContactsResponse>,
-    message: pb::ExportContactsResponse,
-) -> Result<(), Gone> {
-    answers.send(Ok(message)).await.map_err(|_| Gone)
+    Ok(count)
 }

@@ -62,7 +62,7 @@ impl ScoreCall {
     /// Sets the scores and keeps the answer, in one transaction.
     async fn run(
         self,
-        mut connection: PooledConnection<'static>,
+        mut connection: PooledConnection,
         actor: Actor,
     ) -> Result<pb::BatchScoreContactsResponse, Error> {
         let request_id = &self.request.request_id;

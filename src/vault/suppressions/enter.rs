@@ -74,7 +74,7 @@ impl SuppressCall {
     /// Enters everything and keeps the answer, in one transaction.
     async fn run(
         self,
-        mut connection: PooledConnection<'static>,
+        mut connection: PooledConnection,
         actor: Actor,
     ) -> Result<pb::SuppressContactsResponse, Error> {
         let request_id = &self.request.request_id;

@@ -57,7 +57,7 @@ impl LiftCall {
     /// Lifts the entries and keeps the answer, in one transaction. A call that found nothing keeps none.
     async fn run(
         self,
-        mut connection: PooledConnection<'static>,
+        mut connection: PooledConnection,
         actor: Actor,
     ) -> Result<pb::UnsuppressContactResponse, Error> {
         let request_id = &self.request.request_id;

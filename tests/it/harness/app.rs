@@ -62,7 +62,7 @@ impl App {
         let doors = Doors::open(&doors, settings.listen).unwrap();
         let pool = Pool::connect(PoolOptions {
             max_size: settings.pool_size,
-            connection_timeout: settings.pool_timeout,
+            busy_timeout: settings.pool_timeout,
             statement_timeout: settings.statement_timeout,
             ..PoolOptions::new(DatabaseUrl::parse(&url).unwrap())
         })

@@ -33,6 +33,14 @@ impl Lane {
             .await
             .unwrap()
             .into_inner();
+        Self::of(outbound, inbound)
+    }
+
+    /// A stream that a test began itself.
+    pub(crate) fn of(
+        outbound: mpsc::Sender<BulkIngestRequest>,
+        inbound: Streaming<BulkIngestResponse>,
+    ) -> Self {
         Self {
             outbound: Some(outbound),
             inbound,

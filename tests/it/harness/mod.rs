@@ -8,6 +8,7 @@ mod cluster;
 pub(crate) mod evidence;
 mod lane;
 mod process;
+mod proxy;
 mod refusal;
 pub(crate) mod rows;
 
@@ -18,5 +19,6 @@ pub(crate) use lane::{Lane, ack, open, opened, summary};
 pub(crate) use process::{
     Ran, Running, Service, Workspace, free_port, leadvault, leadvault_logging_to, run, runs, until,
 };
+pub(crate) use proxy::{Network, Proxy};
 pub(crate) use refusal::{Refusal, refusal};
 pub(crate) use rows::row;

@@ -1,4 +1,4 @@
-//! Backup and restore with pg_dump, as the database's owner, who is no superuser: all that was in is in, under the
+//! Backup and restore with `pg_dump`, as the database's owner, who is no superuser: all that was in is in, under the
 //! same locks, and the service goes on where the backup was made.
 
 use std::{path::PathBuf, process::Command};

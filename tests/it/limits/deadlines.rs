@@ -1,0 +1,137 @@
+//! A deadline ends the call, and what it was doing in PostgreSQL.
+
+use std::time::{Duration, Instant};
+
+use leadvault::proto::{
+    intake::v1::{
+        GetBatchRequest, bulk_ingest_request as request, intake_service_client::IntakeServiceClient,
+    },
+    vault::v1::{BatchScoreContactsRequest, batch_score_contacts_request::Score},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use super::{SLACK, get_batch, lock_batches, until_waiting, within};
+use crate::harness::{App, Lane, evidence, open, opened, refusal, rows::people, until};
+
+const SHORT: Duration = Duration::from_millis(500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callers_deadline_ends_its_query_in_postgresql() {
+    let app = App::start().await;
+    let owner = lock_batches(&app).await;
+    let begun = Instant::now();
+    let refused = refusal(get_batch(&app, Some(SHORT)).await)
+        .is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+        .says("deadline_seconds", "0.5");
+    assert!(refused.message.contains("0.5 seconds"), "{refused:?}");
+    assert!(begun.elapsed() < SHORT + SLACK, "{:?}", begun.elapsed());
+    until_waiting(&app, 0).await;
+    owner.run("COMMIT").await;
+    refusal(get_batch(&app, None).await).is(Code::NotFound, "NOT_FOUND");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_past_its_deadline_is_rolled_back() {
+    let app = App::start().await;
+    let owner = app.sql().await;
+    owner
+        .run("INSERT INTO vault.contacts (email, source) VALUES ('a@x.example', 'apollo')")
+        .await;
+    owner
+        .run("BEGIN; SELECT FROM vault.contacts FOR UPDATE")
+        .await;
+    let score = BatchScoreContactsRequest {
+        scores: vec![Score {
+            contact_id: 1,
+            score: "7".into(),
+            reason: String::new(),
+        }],
+        ..Default::default()
+    };
+    let mut client = app.vault().await;
+    refusal(client.batch_score_contacts(within(SHORT, score)).await)
+        .is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+    until_waiting(&app, 0).await;
+    owner.run("ROLLBACK").await;
+    // Whatever was on its way has ended, since the last of the service's connections went away with it.
+    app.stop().await;
+    owner.until_alone().await;
+    let scored = "SELECT count(*) FROM vault.contacts WHERE score > 0";
+    assert_eq!(owner.one::<i64>(scored, &[]).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gives_no_deadline_has_the_default_which_is_named() {
+    let app = App::start_with(&["--default-deadline", "0.3"]).await;
+    let _owner = lock_batches(&app).await;
+    refusal(get_batch(&app, None).await)
+        .is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+        .says("deadline_seconds", "0.3")
+        .says("setting", "default-deadline");
+    until_waiting(&app, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_goes_away_ends_its_query_too() {
+    let app = App::start().await;
+    let _owner = lock_batches(&app).await;
+    tokio::select! {
+        answered = get_batch(&app, None) => panic!("{answered:?}"),
+        () = until_waiting(&app, 1) => {}
+    }
+    until_waiting(&app, 0).await;
+}
+
+/// It does not know what a caller meant who writes its deadline in another way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_timeout_is_refused() {
+    let app = App::start().await;
+    for timeout in ["5", "5s", "S", "-1S", "123456789S"] {
+        let mut request = Request::new(GetBatchRequest::default());
+        let metadata = request.metadata_mut();
+        metadata.insert("grpc-timeout", timeout.parse().unwrap());
+        refusal(app.intake().await.get_batch(request).await).blames("grpc-timeout");
+    }
+}
+
+/// Too short for anything, and health is asked all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn health_has_no_deadline() {
+    let app = App::start_with(&["--default-deadline", "0.001"]).await;
+    let owner = lock_batches(&app).await;
+    refusal(get_batch(&app, None).await).is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+    let mut health = HealthClient::new(app.channel().await);
+    health.check(HealthCheckRequest::default()).await.unwrap();
+    owner.run("COMMIT").await;
+}
+
+/// The stream ends in time, and the chunk that was being written is stored as a whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deadline_of_a_stream_never_cuts_a_chunk() {
+    let app = App::start().await;
+    let (outbound, messages) = mpsc::channel(4);
+    let stream = within(Duration::from_secs(1), ReceiverStream::new(messages));
+    let mut client = IntakeServiceClient::new(app.channel().await);
+    let inbound = client.bulk_ingest(stream).await.unwrap().into_inner();
+    let mut lane = Lane::of(outbound, inbound);
+    lane.send(request::Message::Open(open("b", "apollo"))).await;
+    opened(lane.receive().await.unwrap());
+    let owner = app.sql().await;
+    owner
+        .run("BEGIN; LOCK TABLE intake.email_claims IN ACCESS EXCLUSIVE MODE")
+        .await;
+    lane.send_rows(Some(0), &people(0..3)).await;
+    until_waiting(&app, 1).await;
+    refusal(lane.receive().await)
+        .is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+        .says("deadline_seconds", "1");
+    owner.run("COMMIT").await;
+    until("the chunk is stored", async || {
+        (evidence::fates(&app, "b", 0).await == "aaa").then_some(())
+    })
+    .await;
+}
