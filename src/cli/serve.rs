@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Error, database::Database, say};
 use crate::{
     config::{DatabaseSettings, ServiceSettings},
-    db::{Pool, PoolOptions, migrate},
+    db::{Pool, PoolOptions, migrate, pooler},
     server::Server,
 };
 
@@ -70,6 +70,7 @@ async fn begin(database: &Database, args: &ServeArgs) -> Result<Server, Error> {
 
 /// Starts the service on a migrated database.
 pub(super) async fn start(database: &Database, settings: ServiceSettings) -> Result<Server, Error> {
+    pooler::verify(&database.url).await?;
     migrate::verify_role(&database.url).await?;
     let options = PoolOptions {
         max_size: settings.pool_size,

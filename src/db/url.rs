@@ -16,7 +16,7 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::Error;
@@ -48,6 +48,7 @@ const ONLY_LIBPQ: [&str; 12] = [
 pub struct DatabaseUrl {
     config: tokio_postgres::Config,
     policy: TlsPolicy,
+    has_sessions: bool,
     /// Loading the machine's roots reads some hundred certificates: once a URL, not once a
     /// connection.
     connector: Arc<OnceLock<MakeRustlsConnect>>,
@@ -66,6 +67,7 @@ impl DatabaseUrl {
         Ok(Self {
             config,
             policy,
+            has_sessions: true,
             connector: Arc::default(),
         })
     }
@@ -81,6 +83,18 @@ impl DatabaseUrl {
         let mut other = self.clone();
         other.config.dbname(name);
         other
+    }
+
+    /// The same through a pooler in transaction mode, where a connection is another session at each transaction.
+    #[must_use]
+    pub fn without_sessions(mut self) -> Self {
+        self.has_sessions = false;
+        self
+    }
+
+    /// Whether what is set on a connection stays set.
+    pub(crate) fn has_sessions(&self) -> bool {
+        self.has_sessions
     }
 
     /// The login's name, where the URL gives one.
@@ -101,6 +115,11 @@ impl DatabaseUrl {
             tls::connector(&self.policy, self.config.get_ssl_negotiation())?
         };
         Ok(self.connector.get_or_init(|| made).clone())
+    }
+
+    /// Whether only a server that takes writes will do.
+    pub(crate) fn asks_for_writes(&self) -> bool {
+        self.config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite
     }
 
     /// Whether every host is this machine itself, where plain text passes no wire.

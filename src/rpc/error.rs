@@ -11,6 +11,8 @@ use std::{borrow::Cow, time::Duration};
 
 use tonic::Status;
 
+pub(crate) use self::database::Interruption;
+
 /// Why a call is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -14,6 +14,7 @@ pub(crate) use batch::check_items;
 pub use codec::{BoundedDecoder, Codec};
 pub(crate) use decimal::{from_decimal, to_decimal};
 pub use error::Error;
+pub(crate) use error::Interruption;
 pub(crate) use json::{json_struct, struct_json};
 pub(crate) use paging::{Page, PageRequest};
 pub(crate) use time::{from_timestamp, to_timestamp};

@@ -1,9 +1,12 @@
 //! Assembles the services, and takes them down again.
 //!
 //! Health says SERVING only while calls are answered: from the moment that the database is migrated and
-//! connected until the shutdown begins. On shutdown streams end after the chunk that they are writing, calls
+//! connected until the shutdown begins, and not while the database is away. On shutdown streams end after the chunk that they are writing, calls
 //! finish, and what is not done by then is cut after a grace period: a client that holds its connection
 //! open cannot keep the process alive.
+
+mod health;
+mod repeat;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -14,7 +17,9 @@ use tonic::{
     transport::server::{Router, TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::layer::util::{Identity, Stack};
 
+use self::repeat::{Methods, RepeatLayer};
 use crate::{
     company::Company,
     config::ServiceSettings,
@@ -59,6 +64,9 @@ pub enum Error {
     /// The descriptors are broken, which a build would have shown.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The descriptors are broken, which a build would have shown.
+    #[error("the methods of the services: {0}")]
+    Methods(#[from] prost::DecodeError),
     /// The connections failed as a whole.
     #[error("serving failed: {0}")]
     Transport(#[from] tonic::transport::Error),
@@ -72,6 +80,7 @@ pub enum Error {
 pub struct Server {
     address: SocketAddr,
     health: HealthReporter,
+    health_watch: JoinHandle<()>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
     transport: JoinHandle<Result<(), tonic::transport::Error>>,
@@ -92,6 +101,7 @@ impl Server {
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::NotServing).await;
         let sweep = Sweep::new(pool.clone(), &settings.enrichment);
+        let health_watch = health::watch(health.clone(), pool.clone());
         let router = router(settings, pool, &shutdown, &tasks)?.add_service(health_service);
         tasks.spawn(sweep.run(shutdown.clone()));
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -101,6 +111,7 @@ impl Server {
         Ok(Self {
             address,
             health,
+            health_watch: tokio::spawn(health_watch),
             shutdown,
             tasks,
             transport,
@@ -117,13 +128,17 @@ impl Server {
     ///
     /// # Errors
     /// What the connections failed with.
-    pub async fn stop(self) -> Result<(), Error> {
+    pub async fn stop(mut self) -> Result<(), Error> {
+        self.health_watch.abort();
+        let _ = (&mut self.health_watch).await;
         set_health(&self.health, ServingStatus::NotServing).await;
         self.shutdown.cancel();
         self.tasks.close();
         let mut transport = self.transport;
         let drained = async {
             self.tasks.wait().await;
+            // Whoever watches the health has seen its end, and would hold the connection.
+            clear_health(&mut self.health).await;
             (&mut transport).await
         };
         match tokio::time::timeout(GRACE, drained).await {
@@ -153,7 +168,7 @@ fn router(
     pool: Pool,
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
-) -> Result<Router, Error> {
+) -> Result<Router<Stack<RepeatLayer, Identity>>, Error> {
     let max_message_bytes = settings.limits.max_message_bytes();
     let vault = Vault::new(
         pool.clone(),
@@ -199,6 +214,7 @@ fn router(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .layer(RepeatLayer::new(Methods::load()?))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(intake)
@@ -214,17 +230,25 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// Sets the server's own status, which tonic-health begins as SERVING, and that of its services.
+/// The server as a whole, which tonic-health begins as SERVING, and its services.
+const HEALTH_OF: [&str; 6] = [
+    "",
+    <IntakeServiceServer<Intake> as NamedService>::NAME,
+    <VaultServiceServer<Vault> as NamedService>::NAME,
+    <CompanyServiceServer<Company> as NamedService>::NAME,
+    <PeopleServiceServer<People> as NamedService>::NAME,
+    <MarketingServiceServer<Marketing> as NamedService>::NAME,
+];
+
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    health.set_service_status("", status).await;
-    let services = [
-        <IntakeServiceServer<Intake> as NamedService>::NAME,
-        <VaultServiceServer<Vault> as NamedService>::NAME,
-        <CompanyServiceServer<Company> as NamedService>::NAME,
-        <PeopleServiceServer<People> as NamedService>::NAME,
-        <MarketingServiceServer<Marketing> as NamedService>::NAME,
-    ];
-    for service in services {
+    for service in HEALTH_OF {
         health.set_service_status(service, status).await;
+    }
+}
+
+/// Ends the streams of those who watch.
+async fn clear_health(health: &mut HealthReporter) {
+    for service in HEALTH_OF {
+        health.clear_service_status(service).await;
     }
 }

@@ -20,6 +20,7 @@ mod doors;
 mod duplicates;
 mod embedded;
 mod enrichment;
+mod faults;
 mod harness;
 mod ingest_rows;
 mod json_function;
