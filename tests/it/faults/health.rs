@@ -7,7 +7,7 @@ use leadvault::{
             GetBatchRequest, IngestRowsRequest, ListRawLoadsRequest,
             intake_service_client::IntakeServiceClient,
         },
-        vault::v1::{GetContactRequest, get_contact_request::Key},
+        vault::v1::{ContactKey, GetContactRequest, contact_key::Key},
     },
 };
 use tonic::{Code, transport::Channel};
@@ -38,8 +38,9 @@ async fn health_follows_the_database() {
     postgres.stop("fast");
     until_health(&channel, ServingStatus::NotServing).await;
     let request = GetContactRequest {
-        key: Some(Key::ContactId(1)),
-        ..Default::default()
+        key: Some(ContactKey {
+            key: Some(Key::ContactId(1)),
+        }),
     };
     let refusal = refusal(app.vault().await.get_contact(request).await)
         .is(Code::Unavailable, "DATABASE_UNAVAILABLE");
