@@ -99,6 +99,16 @@ pub enum Error {
         role: String,
     },
 
+    /// The connection is another session at each transaction, and the service was not told.
+    #[error(
+        "the pooler at {target} is in transaction mode, where the service's role would be lost or left to others. Set \
+         --pooler-mode=transaction (LEADVAULT_POOLER_MODE), or give the service a direct URL, or a pool in session mode"
+    )]
+    PoolerWithoutSessions {
+        /// Who at which host, port and database, without the password.
+        target: String,
+    },
+
     /// The pooler hands a transaction to another server connection than the one that knows its statements.
     #[error(
         "the pooler at {target} keeps no prepared statements from one transaction to the next ({detail}). \

@@ -7,7 +7,7 @@
 //! | `tls` | certificates verified against the machine's roots or a given CA file |
 //! | [`connect`] | one connection, acting as a role |
 //! | [`pool`] | many of them, handed out without a test query |
-//! | [`pooler`] | whether a pooler in transaction mode keeps what the service needs |
+//! | [`pooler`] | a pooler that does not keep what the service needs is refused |
 //! | `point_reads` | a few of them, shared by all who read one row by its key |
 //! | `coalesce` | those who read one row, or write, at the same time share a statement |
 //! | `doubt` | connections whose server takes no writes any more are thrown away |

@@ -26,6 +26,11 @@ use split::Parts;
 /// How long a socket may take to open where the URL does not say (`connect_timeout`).
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a server's machine may acknowledge nothing until its connections count as lost, where the URL does not
+/// say (`keepalives_idle`, `tcp_user_timeout`). One that lost its power or its network says no goodbye, and the
+/// system's own patience is hours.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// What libpq knows and we do not: safe to name in an error, since it cannot be a piece of a
 /// password that slipped out of its place.
 const ONLY_LIBPQ: [&str; 12] = [
@@ -64,6 +69,9 @@ impl DatabaseUrl {
         let policy = take_tls_policy(&mut parts.params)?;
         let mut config = tokio_postgres::Config::from_str(&parts.join()).map_err(without_secret)?;
         complete(&mut config)?;
+        if !parts.params.iter().any(|(key, _)| key == "keepalives_idle") {
+            config.keepalives_idle(SILENCE);
+        }
         Ok(Self {
             config,
             policy,
@@ -228,6 +236,9 @@ fn complete(config: &mut tokio_postgres::Config) -> Result<(), Error> {
     }
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(DEFAULT_CONNECT_TIMEOUT);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENCE);
     }
     if config.get_application_name().is_none() {
         config.application_name("leadvault");

@@ -164,6 +164,18 @@ async fn a_pgbouncer_that_keeps_no_statements_is_refused_with_the_version_that_d
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_pool_that_nobody_told_of_is_found_out() {
+    let workspace = Workspace::new();
+    let Some(bouncer) = Bouncer::start(&workspace, 20).await else {
+        return;
+    };
+    let mut command = bouncer.serve("leads");
+    command.args(["--pooler-mode=session"]);
+    let said = Running::spawn(command).finish().await.failed(1);
+    assert!(said.contains("--pooler-mode=transaction"), "{said}");
+}
+
 /// With one server connection even an old PgBouncer finds the statements, and shows that nothing else of a session
 /// is needed: no startup option, no SET, no lock of a session.
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use leadvault::proto::vault::v1::{
+    PromoteContactsRequest, vault_service_client::VaultServiceClient,
+};
 use nix::sys::signal::{Signal, kill};
 use tonic::{
     Code,
@@ -167,6 +170,59 @@ async fn a_chunk_that_is_being_stored_is_acked_before_the_end() {
     assert_eq!(ack.accepted, 1);
     refusal(lane.receive().await).is(Code::Unavailable, "SHUTTING_DOWN");
     assert_eq!(stopping.await.unwrap().0.code(), Some(0));
+    app.stop().await;
+}
+
+/// A job that answers in a stream ends behind its chunk, and says that it may be asked for again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_ends_behind_its_chunk() {
+    let app = App::start().await;
+    let rows: Vec<String> = (0..5_000)
+        .map(|n| row(&format!("p{n}@x.example")))
+        .collect();
+    let (mut lane, _) = app.lane(open("b", "apollo")).await.unwrap();
+    lane.rows(0, &rows).await.unwrap();
+    let service = service_on(&app).await;
+    let sql = app.sql().await;
+    sql.run("BEGIN; LOCK TABLE vault.contacts IN SHARE MODE")
+        .await;
+    let mut promotion = VaultServiceClient::new(channel(&service).await)
+        .promote_contacts(PromoteContactsRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    app.sql().await.until_somebody_waits().await;
+    let health = channel(&service).await;
+    let stopping = tokio::spawn(service.stop());
+    until("the server to take no calls", async || {
+        let request = HealthCheckRequest::default();
+        let answer = HealthClient::new(health.clone()).check(request).await;
+        answer.is_err().then_some(())
+    })
+    .await;
+    sql.run("COMMIT").await;
+    let end = loop {
+        match promotion.message().await {
+            Ok(progress) => assert!(progress.is_some(), "it ended as if all were done"),
+            Err(status) => break status,
+        }
+    };
+    let refusal = refusal::<()>(Err(end)).is(Code::Unavailable, "SHUTTING_DOWN");
+    assert!(refusal.retry, "{refusal:?}");
+    assert_eq!(stopping.await.unwrap().0.code(), Some(0));
+    let (contacts, pending): (i64, i64) = (
+        sql.one("SELECT count(*) FROM vault.contacts", &[]).await,
+        sql.one(
+            "SELECT count(*) FROM intake.raw_loads WHERE status = 'pending'",
+            &[],
+        )
+        .await,
+    );
+    assert!(
+        contacts > 0 && pending > 0,
+        "{contacts} contacts, {pending} pending"
+    );
+    assert_eq!(contacts + pending, 5_000);
     app.stop().await;
 }
 
