@@ -41,7 +41,7 @@ pub struct DatabaseSettings {
 
     /// How a pooler between the service and PostgreSQL shares its connections: `session`, which is also right where
     /// there is none, or `transaction`, where the service uses nothing of a session: its login must act as
-    /// leadvault_app by itself, and PgBouncer must be 1.21 or newer with max_prepared_statements above 0.
+    /// `leadvault_app` by itself, and `PgBouncer` must be 1.21 or newer with `max_prepared_statements` above 0.
     /// Migrations need another URL then.
     #[arg(
         long,
@@ -57,7 +57,7 @@ pub struct DatabaseSettings {
     pub data_dir: Option<PathBuf>,
 }
 
-/// How a pooler shares its connections, in the words of PgBouncer's `pool_mode`.
+/// How a pooler shares its connections, in the words of `PgBouncer`'s `pool_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum PoolerMode {
     /// A client keeps its server connection; also where there is no pooler.

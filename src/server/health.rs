@@ -1,4 +1,4 @@
-//! Health follows the database: a server that cannot reach it, or finds that it takes no writes, is NOT_SERVING
+//! Health follows the database: a server that cannot reach it, or finds that it takes no writes, is `NOT_SERVING`
 //! until it can.
 
 use std::time::Duration;

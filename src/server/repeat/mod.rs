@@ -7,7 +7,7 @@
 //! | the connection was lost | only what [`Methods`] knows to be safe to repeat: the work may be done |
 //!
 //! Guarantees: at most [`ATTEMPTS`] attempts, none begun after [`BUDGET`]; streams are never repeated; what is not
-//! repeated, or fails each time, gets its UNAVAILABLE with RetryInfo as if there were no such layer. A call's
+//! repeated, or fails each time, gets its UNAVAILABLE with `RetryInfo` as if there were no such layer. A call's
 //! deadline holds over all of its attempts.
 
 mod message;

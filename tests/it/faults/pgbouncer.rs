@@ -62,12 +62,8 @@ impl Bouncer {
 
     /// `leadvault serve` behind it, and its migrations past it.
     fn serve(&self, database: &str) -> tokio::process::Command {
-        let mut command = leadvault(&[
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--pooler-mode=transaction",
-        ]);
+        let mut command = leadvault(&["serve", "--listen", "127.0.0.1:0"]);
+        command.env("LEADVAULT_POOLER_MODE", "transaction");
         command.env("DATABASE_URL", self.url(database)).env(
             "LEADVAULT_MIGRATION_DATABASE_URL",
             self.postgres.url("leads"),

@@ -1,4 +1,4 @@
-//! SIGTERM: health says NOT_SERVING, streams end behind their chunk, the process ends with 0 in time, and whoever was
+//! SIGTERM: health says `NOT_SERVING`, streams end behind their chunk, the process ends with 0 in time, and whoever was
 //! loading goes on with the next server.
 
 use std::time::{Duration, Instant};
