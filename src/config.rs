@@ -1,7 +1,7 @@
 //! Every setting, once: flag, environment variable, default, meaning. [`ops`] has those of the port for operators.
 //!
 //! Reads:
-//! - `DATABASE_URL`, `LEADVAULT_MIGRATION_DATABASE_URL`, `LEADVAULT_DATA_DIR`
+//! - `DATABASE_URL`, `LEADVAULT_MIGRATION_DATABASE_URL`, `LEADVAULT_POOLER_MODE`, `LEADVAULT_DATA_DIR`
 //! - `LEADVAULT_LISTEN`, `LEADVAULT_LOG`, `LEADVAULT_LOG_JSON`, `LEADVAULT_POOL_SIZE`, `LEADVAULT_POOL_TIMEOUT_SECONDS`,
 //!   `LEADVAULT_STATEMENT_TIMEOUT_SECONDS`, `LEADVAULT_STREAM_IDLE_TIMEOUT_SECONDS`, `LEADVAULT_WORKER_THREADS`,
 //!   `LEADVAULT_POINT_READ_CONNECTIONS`
@@ -21,7 +21,7 @@ mod ops;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 pub use self::{
     calls::CallSettings,
@@ -50,10 +50,32 @@ pub struct DatabaseSettings {
     )]
     pub migration_database_url: Option<String>,
 
+    /// How a pooler between the service and PostgreSQL shares its connections: `session`, which is also right where
+    /// there is none, or `transaction`, where the service uses nothing of a session: its login must act as
+    /// `leadvault_app` by itself, and `PgBouncer` must be 1.21 or newer with `max_prepared_statements` above 0.
+    /// Migrations need another URL then.
+    #[arg(
+        long,
+        env = "LEADVAULT_POOLER_MODE",
+        default_value = "session",
+        requires = "database_url"
+    )]
+    pub pooler_mode: PoolerMode,
+
     /// Where the embedded PostgreSQL keeps its data [default: /var/lib/leadvault for root, else
     /// ~/.local/share/leadvault].
     #[arg(long, env = "LEADVAULT_DATA_DIR", conflicts_with = "database_url")]
     pub data_dir: Option<PathBuf>,
+}
+
+/// How a pooler shares its connections, in the words of `PgBouncer`'s `pool_mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PoolerMode {
+    /// A client keeps its server connection; also where there is no pooler.
+    #[default]
+    Session,
+    /// A client gets a server connection for each transaction.
+    Transaction,
 }
 
 impl DatabaseSettings {

@@ -1,7 +1,7 @@
 //! The database that a command works on: the one of `DATABASE_URL`, or an embedded one.
 
 use crate::{
-    config::DatabaseSettings,
+    config::{DatabaseSettings, PoolerMode},
     db::{DatabaseUrl, Embedded, EmbeddedOptions, Error, embedded::default_data_dir, migrate},
 };
 
@@ -22,6 +22,10 @@ impl Database {
             let migration_url = match &settings.migration_database_url {
                 Some(url) => DatabaseUrl::parse(url)?,
                 None => url.clone(),
+            };
+            let url = match settings.pooler_mode {
+                PoolerMode::Session => url,
+                PoolerMode::Transaction => url.without_sessions(),
             };
             return Ok(Self {
                 url,

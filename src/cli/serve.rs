@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Error, database::Database, say};
 use crate::{
     config::{DatabaseSettings, DoorSettings, ServiceSettings},
-    db::{Pool, PoolOptions, migrate},
+    db::{Pool, PoolOptions, migrate, pooler},
     server::{
         Server,
         doors::{ClientsFile, Doors},
@@ -89,6 +89,7 @@ pub(super) async fn start(
     settings: ServiceSettings,
     doors: Doors,
 ) -> Result<Server, Error> {
+    pooler::verify(&database.url).await?;
     migrate::verify_role(&database.url).await?;
     let options = PoolOptions {
         max_size: settings.pool_size,

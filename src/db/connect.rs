@@ -7,6 +7,8 @@
 //! * Where a pooler refuses the option (PgBouncer: "unsupported startup parameter"), `SET ROLE`
 //!   stands in. That is session state: behind a pooler in transaction mode it is not reliable, and a
 //!   warning says so once.
+//! * Behind a pooler that keeps no sessions ([`DatabaseUrl::without_sessions`]) neither is tried: the login must
+//!   act as the role by itself, and the startup options of ours are left out.
 //! * TLS is tried first under `sslmode=prefer`. Where it fails, plain text is used only if the
 //!   server is this machine itself (distributions ship self-signed certificates for localhost).
 
@@ -61,7 +63,11 @@ pub(crate) async fn connect_with(
     role: Option<&str>,
     options: &str,
 ) -> Result<AsyncPgConnection, Error> {
-    let (client, connection) = open(url, role, options).await?;
+    let (client, connection) = if url.has_sessions() {
+        open(url, role, options).await?
+    } else {
+        open(url, None, "").await?
+    };
     let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection)
         .await
         .map_err(|e| failed(url, e.to_string()))?;
@@ -204,6 +210,12 @@ async fn ensure_role(
     if acting == role {
         return Ok(());
     }
+    if !url.has_sessions() {
+        return Err(Error::RoleNotOfLogin {
+            login: acting,
+            role: role.to_owned(),
+        });
+    }
     warn_of_pooler();
     diesel::sql_query(format!("SET ROLE {}", quote_identifier(role)))
         .execute(conn)
@@ -222,7 +234,7 @@ fn warn_of_pooler() {
         tracing::warn!(
             "the server or its pooler does not take the role as a startup option, so SET ROLE is \
              used: a pooler in transaction mode may lose it. Give the service a login that is \
-             nothing but leadvault_app, or a direct URL"
+             nothing but leadvault_app and set --pooler-mode=transaction, or give it a direct URL"
         );
     });
 }
@@ -247,15 +259,37 @@ fn explain(url: &DatabaseUrl, role: Option<&str>, error: &tokio_postgres::Error)
     {
         return error;
     }
+    let detail = describe(error);
     let hint = match error.code() {
+        Some(_) if detail.contains("no encryption") => NEEDS_TLS.to_owned(),
         Some(code) => hint_of(code).to_owned(),
-        None => tls::hint(error),
+        None => security_hint(url, error, &detail),
     };
     Error::Connect {
         target: url.to_string(),
-        detail: describe(error),
+        detail,
         hint,
     }
+}
+
+const NEEDS_TLS: &str = "The server takes no plain text from here: use sslmode=require";
+
+/// What an operator can do where both sides do not agree on how safe the connection is to be. The driver has no
+/// codes for that, only these words.
+fn security_hint(url: &DatabaseUrl, error: &tokio_postgres::Error, detail: &str) -> String {
+    if detail.contains("server does not support TLS") {
+        return "The URL asks for TLS: set ssl = on in the server's postgresql.conf, or, on a network that you \
+                trust, use sslmode=disable"
+            .to_owned();
+    }
+    if url.config().get_channel_binding() == ChannelBinding::Require
+        && detail.contains("authentication error")
+    {
+        return "channel_binding=require needs TLS and a password that both the server and its pg_hba.conf keep to \
+                scram-sha-256; else leave channel_binding out of the URL"
+            .to_owned();
+    }
+    tls::hint(error)
 }
 
 fn explain_role(

@@ -86,6 +86,42 @@ pub enum Error {
         detail: String,
     },
 
+    /// The login does not act as the service's role by itself, and there are no sessions to set it in.
+    #[error(
+        "login {login} does not act as role {role}, and behind a pooler in transaction mode the role must come with \
+         the login. As an administrator run: GRANT {role} TO {login}; ALTER ROLE {login} SET role = '{role}'; then \
+         let the pooler reconnect"
+    )]
+    RoleNotOfLogin {
+        /// The service's login.
+        login: String,
+        /// The role that it must act as.
+        role: String,
+    },
+
+    /// The connection is another session at each transaction, and the service was not told.
+    #[error(
+        "the pooler at {target} is in transaction mode, where the service's role would be lost or left to others. Set \
+         --pooler-mode=transaction (LEADVAULT_POOLER_MODE), or give the service a direct URL, or a pool in session mode"
+    )]
+    PoolerWithoutSessions {
+        /// Who at which host, port and database, without the password.
+        target: String,
+    },
+
+    /// The pooler hands a transaction to another server connection than the one that knows its statements.
+    #[error(
+        "the pooler at {target} keeps no prepared statements from one transaction to the next ({detail}). \
+         PgBouncer 1.21 or newer with max_prepared_statements above 0 does; else give the service a direct URL, or \
+         a pool in session mode"
+    )]
+    PoolerTooOld {
+        /// Who at which host, port and database, without the password.
+        target: String,
+        /// What it said to a statement that had been prepared.
+        detail: String,
+    },
+
     /// The role that the service acts as does not exist yet.
     #[error("role {role} does not exist in this cluster: run `leadvault migrate` first")]
     RoleMissing {

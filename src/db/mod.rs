@@ -7,8 +7,10 @@
 //! | `tls` | certificates verified against the machine's roots or a given CA file |
 //! | [`connect`] | one connection, acting as a role |
 //! | [`pool`] | many of them, handed out without a test query |
+//! | [`pooler`] | a pooler that does not keep what the service needs is refused |
 //! | `point_reads` | a few of them, shared by all who read one row by its key |
 //! | `coalesce` | those who read one row, or write, at the same time share a statement |
+//! | `doubt` | connections whose server takes no writes any more are thrown away |
 //! | [`migrate`] | versioned migrations and the function layer |
 //! | `json_text` | JSON text as a jsonb parameter, exactly as it was sent |
 //! | [`error`] | the one error of this floor, written for an operator at night |
@@ -23,6 +25,7 @@
 pub mod call;
 mod coalesce;
 pub mod connect;
+mod doubt;
 pub mod embedded;
 pub mod error;
 mod json_text;
@@ -30,6 +33,7 @@ mod lent;
 pub mod migrate;
 mod point_reads;
 pub mod pool;
+pub mod pooler;
 mod tls;
 pub mod url;
 

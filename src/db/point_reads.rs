@@ -141,6 +141,15 @@ impl PointReads {
         })
     }
 
+    /// Makes new connections from here on; what is on its way on the old ones goes on.
+    pub(super) fn renew(&self) {
+        for slot in &self.slots {
+            if let Some(shared) = slot.alive() {
+                shared.dead.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Runs a point read; again on another connection if the first was lost.
     ///
     /// # Errors

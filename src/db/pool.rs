@@ -26,6 +26,7 @@ use futures_util::pin_mut;
 
 use super::call::Call;
 use super::connect::connect_with;
+use super::doubt::{self, Doubt};
 use super::error::Error;
 use super::lent::{Manager, PooledConnection};
 use super::point_reads::{PointReads, SharedConnection};
@@ -84,6 +85,8 @@ pub struct Pool {
     last_error: LastError,
     point_reads: Arc<PointReads>,
     waiting: Arc<AtomicU32>,
+    /// Raised where the URL asks for a server that takes writes.
+    doubt: Option<Doubt>,
 }
 
 /// How a pool is used at a moment.
@@ -114,6 +117,7 @@ impl Pool {
         let first = connect_as(&options).await?;
         let last_error = LastError::default();
         let point_reads = Arc::new(PointReads::new(options.clone()));
+        let doubt = options.url.asks_for_writes().then(Doubt::default);
         let url = Arc::new(options.url.clone());
         let options = Arc::new(options);
         let inner = bb8::Pool::builder()
@@ -124,7 +128,11 @@ impl Pool {
                     .max(options.busy_timeout),
             )
             .error_sink(Box::new(LogSink))
-            .build_unchecked(manager(Arc::clone(&options), last_error.clone()));
+            .build_unchecked(manager(
+                Arc::clone(&options),
+                last_error.clone(),
+                doubt.clone(),
+            ));
         // Full or broken cannot be yet; and if, the pool makes its own.
         let _ = inner.add(first);
         Ok(Self {
@@ -134,6 +142,7 @@ impl Pool {
             last_error,
             point_reads,
             waiting: Arc::default(),
+            doubt,
         })
     }
 
@@ -192,6 +201,30 @@ impl Pool {
         self.point_reads.run(read).await
     }
 
+    /// Whether the database is there and takes writes; asked on a connection of the point reads, so that a
+    /// pool whose connections are all busy is no reason to think otherwise.
+    ///
+    /// # Errors
+    /// It cannot be reached, or does not answer.
+    pub(crate) async fn takes_writes(&self) -> Result<bool, Error> {
+        let asked = self
+            .point_read(async |connection| doubt::takes_writes(&connection).await)
+            .await?;
+        asked.map_err(|error| Error::Query {
+            doing: "asking whether the database takes writes".to_owned(),
+            detail: error.to_string(),
+        })
+    }
+
+    /// A server was found out that takes no writes any more. Where the URL asks for one that does, connections to
+    /// it are thrown away.
+    pub(crate) fn doubt(&self) {
+        if let Some(doubt) = &self.doubt {
+            doubt.raise();
+            self.point_reads.renew();
+        }
+    }
+
     /// How many connections point reads share.
     pub(super) fn point_read_connections(&self) -> usize {
         self.point_reads.connections()
@@ -226,14 +259,16 @@ impl Pool {
     }
 }
 
-fn manager(options: Arc<PoolOptions>, last_error: LastError) -> Manager {
+fn manager(options: Arc<PoolOptions>, last_error: LastError, doubt: Option<Doubt>) -> Manager {
     let target = options.url.to_string();
     let mut config = ManagerConfig::default();
     config.custom_setup = Box::new(move |_target| {
         let (options, last_error) = (Arc::clone(&options), last_error.clone());
         establish(options, last_error).boxed()
     });
-    config.recycling_method = RecyclingMethod::CustomFunction(Box::new(throw_away_dead));
+    config.recycling_method = RecyclingMethod::CustomFunction(Box::new(move |connection| {
+        throw_away_dead(connection, doubt.clone())
+    }));
     // The manager keeps this text and gives it to the setup, which knows better: no password in it.
     AsyncDieselConnectionManager::new_with_config(target, config)
 }
@@ -270,14 +305,18 @@ async fn establish(
     result.map_err(|e| diesel::ConnectionError::BadConnection(e.to_string()))
 }
 
-/// Like `RecyclingMethod::Fast`, and looks whether the socket is closed: no query.
-fn throw_away_dead(conn: &mut AsyncPgConnection) -> BoxFuture<'_, diesel::QueryResult<()>> {
-    let result = if conn.is_broken() {
-        Err(diesel::result::Error::BrokenTransactionManager)
-    } else {
-        Ok(())
-    };
-    std::future::ready(result).boxed()
+/// Like `RecyclingMethod::Fast`, and looks whether the socket is closed: no query, unless in doubt.
+fn throw_away_dead(
+    connection: &mut AsyncPgConnection,
+    doubt: Option<Doubt>,
+) -> BoxFuture<'_, diesel::QueryResult<()>> {
+    if connection.is_broken() {
+        return std::future::ready(Err(diesel::result::Error::BrokenTransactionManager)).boxed();
+    }
+    match doubt {
+        Some(doubt) => async move { doubt.check(connection).await }.boxed(),
+        None => std::future::ready(Ok(())).boxed(),
+    }
 }
 
 /// Somebody who waits for a connection, until they have it or go away.

@@ -16,7 +16,7 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::Error;
@@ -25,6 +25,11 @@ use split::Parts;
 
 /// How long a socket may take to open where the URL does not say (`connect_timeout`).
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a server's machine may acknowledge nothing until its connections count as lost, where the URL does not
+/// say (`keepalives_idle`, `tcp_user_timeout`). One that lost its power or its network says no goodbye, and the
+/// system's own patience is hours.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// What libpq knows and we do not: safe to name in an error, since it cannot be a piece of a
 /// password that slipped out of its place.
@@ -48,6 +53,7 @@ const ONLY_LIBPQ: [&str; 12] = [
 pub struct DatabaseUrl {
     config: tokio_postgres::Config,
     policy: TlsPolicy,
+    has_sessions: bool,
     /// Loading the machine's roots reads some hundred certificates: once a URL, not once a
     /// connection.
     connector: Arc<OnceLock<MakeRustlsConnect>>,
@@ -63,9 +69,13 @@ impl DatabaseUrl {
         let policy = take_tls_policy(&mut parts.params)?;
         let mut config = tokio_postgres::Config::from_str(&parts.join()).map_err(without_secret)?;
         complete(&mut config)?;
+        if !parts.params.iter().any(|(key, _)| key == "keepalives_idle") {
+            config.keepalives_idle(SILENCE);
+        }
         Ok(Self {
             config,
             policy,
+            has_sessions: true,
             connector: Arc::default(),
         })
     }
@@ -81,6 +91,18 @@ impl DatabaseUrl {
         let mut other = self.clone();
         other.config.dbname(name);
         other
+    }
+
+    /// The same through a pooler in transaction mode, where a connection is another session at each transaction.
+    #[must_use]
+    pub fn without_sessions(mut self) -> Self {
+        self.has_sessions = false;
+        self
+    }
+
+    /// Whether what is set on a connection stays set.
+    pub(crate) fn has_sessions(&self) -> bool {
+        self.has_sessions
     }
 
     /// The login's name, where the URL gives one.
@@ -101,6 +123,11 @@ impl DatabaseUrl {
             tls::connector(&self.policy, self.config.get_ssl_negotiation())?
         };
         Ok(self.connector.get_or_init(|| made).clone())
+    }
+
+    /// Whether only a server that takes writes will do.
+    pub(crate) fn asks_for_writes(&self) -> bool {
+        self.config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite
     }
 
     /// Whether every host is this machine itself, where plain text passes no wire.
@@ -209,6 +236,9 @@ fn complete(config: &mut tokio_postgres::Config) -> Result<(), Error> {
     }
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(DEFAULT_CONNECT_TIMEOUT);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENCE);
     }
     if config.get_application_name().is_none() {
         config.application_name("leadvault");

@@ -12,7 +12,7 @@ use std::{borrow::Cow, time::Duration};
 
 use tonic::Status;
 
-pub(crate) use cause::cause;
+pub(crate) use self::{cause::cause, database::Interruption};
 
 /// Why a call is refused.
 #[derive(Debug, thiserror::Error)]

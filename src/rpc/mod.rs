@@ -16,7 +16,7 @@ pub(crate) use batch::check_items;
 pub use codec::{BoundedDecoder, Codec, CountingEncoder};
 pub(crate) use decimal::{from_decimal, to_decimal};
 pub use error::Error;
-pub(crate) use error::cause;
+pub(crate) use error::{Interruption, cause};
 pub(crate) use json::{json_struct, struct_json};
 pub(crate) use paging::{Page, PageRequest};
 pub(crate) use rows::{Rows, counted};

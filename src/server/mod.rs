@@ -1,16 +1,18 @@
 //! Assembles the services, and takes them down again.
 //!
 //! Health says SERVING only while calls are answered: from the moment that the database is migrated and
-//! connected until the shutdown begins. On shutdown streams end after the chunk that they are writing, calls
+//! connected until the shutdown begins, and not while the database is away. On shutdown streams end after the chunk that they are writing, calls
 //! finish, and what is not done by then is cut after a grace period: a client that holds its connection
 //! open cannot keep the process alive.
 
 mod deadline;
 pub mod doors;
+mod health;
 mod in_flight;
 mod methods;
 pub mod observe;
 mod ops;
+mod repeat;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -30,6 +32,7 @@ use self::{
     methods::Methods,
     observe::{ObserveLayer, Traces},
     ops::{Ops, OpsServer, PoolCollector, Queues},
+    repeat::RepeatLayer,
 };
 use crate::{
     company::Company,
@@ -62,9 +65,10 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a call goes through on its way to a service, the last one first: it is seen, let in, counted and given its
-/// time.
-type Layers =
-    Stack<DeadlineLayer, Stack<InFlightLayer, Stack<GuardLayer, Stack<ObserveLayer, Identity>>>>;
+/// time, and it is repeated where the database fails it.
+type Layers = Stack<RepeatLayer, Stack<DeadlineLayer, Stack<InFlightLayer, Admitted>>>;
+/// Where it is known whose call it is.
+type Admitted = Stack<GuardLayer, Stack<ObserveLayer, Identity>>;
 
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +108,7 @@ pub enum Error {
 pub struct Server {
     address: SocketAddr,
     health: HealthReporter,
+    health_watch: JoinHandle<()>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
     traces: Option<Traces>,
@@ -131,6 +136,7 @@ impl Server {
         let traces = Traces::from_env();
         let sweep = Sweep::new(pool.clone(), &settings.enrichment, metrics.clone());
         let observe = ObserveLayer::new(metrics.clone(), traces.clone());
+        let health_watch = health::watch(health.clone(), pool.clone());
         let router = router(
             settings,
             doors,
@@ -156,6 +162,7 @@ impl Server {
         Ok(Self {
             address,
             health,
+            health_watch: tokio::spawn(health_watch),
             shutdown,
             tasks,
             traces,
@@ -179,13 +186,17 @@ impl Server {
     ///
     /// # Errors
     /// What the connections failed with.
-    pub async fn stop(self) -> Result<(), Error> {
+    pub async fn stop(mut self) -> Result<(), Error> {
+        self.health_watch.abort();
+        let _ = (&mut self.health_watch).await;
         set_health(&self.health, ServingStatus::NotServing).await;
         self.shutdown.cancel();
         self.tasks.close();
         let mut transport = self.transport;
         let drained = async {
             self.tasks.wait().await;
+            // Whoever watches the health has seen its end, and would hold the connection.
+            clear_health(&mut self.health).await;
             (&mut transport).await
         };
         let ended = match tokio::time::timeout(GRACE, drained).await {
@@ -330,7 +341,8 @@ fn transport(
         .layer(observe)
         .layer(doors.layer())
         .layer(in_flight)
-        .layer(deadline);
+        .layer(deadline)
+        .layer(RepeatLayer::new(repeat::Methods::load()?));
     match doors.into_tls() {
         Some(tls) => server.tls_config(tls).map_err(Error::Tls),
         None => Ok(server),
@@ -357,17 +369,25 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// Sets the server's own status, which tonic-health begins as SERVING, and that of its services.
+/// The server as a whole, which tonic-health begins as SERVING, and its services.
+const HEALTH_OF: [&str; 6] = [
+    "",
+    <IntakeServiceServer<Intake> as NamedService>::NAME,
+    <VaultServiceServer<Vault> as NamedService>::NAME,
+    <CompanyServiceServer<Company> as NamedService>::NAME,
+    <PeopleServiceServer<People> as NamedService>::NAME,
+    <MarketingServiceServer<Marketing> as NamedService>::NAME,
+];
+
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    health.set_service_status("", status).await;
-    let services = [
-        <IntakeServiceServer<Intake> as NamedService>::NAME,
-        <VaultServiceServer<Vault> as NamedService>::NAME,
-        <CompanyServiceServer<Company> as NamedService>::NAME,
-        <PeopleServiceServer<People> as NamedService>::NAME,
-        <MarketingServiceServer<Marketing> as NamedService>::NAME,
-    ];
-    for service in services {
+    for service in HEALTH_OF {
         health.set_service_status(service, status).await;
+    }
+}
+
+/// Ends the streams of those who watch.
+async fn clear_health(health: &mut HealthReporter) {
+    for service in HEALTH_OF {
+        health.clear_service_status(service).await;
     }
 }

@@ -21,6 +21,7 @@ mod duplicates;
 mod embedded;
 mod enrichment;
 mod eyes;
+mod faults;
 mod front_doors;
 mod fuzz;
 mod harness;

@@ -1,6 +1,10 @@
 //! What the database says, as an error of ours.
 
+use std::error::Error as StdError;
+
 use diesel::result::{DatabaseErrorKind, Error as Diesel};
+
+use tonic::Status;
 
 use super::Error;
 
@@ -30,6 +34,48 @@ impl From<crate::db::Error> for Error {
     }
 }
 
+/// What an interruption did to the work that it hit. A status of ours carries it for the server's own layers; it
+/// does not go over the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Interruption {
+    /// Nothing was done.
+    #[error("rolled back")]
+    RolledBack,
+    /// It may be done.
+    #[error("perhaps done")]
+    Unknown,
+}
+
+impl Interruption {
+    /// What the cause of [`Error::DatabaseUnavailable`] did. A connection that could not be had is not among
+    /// them: who waited for one has waited.
+    pub(super) fn by(cause: &(dyn StdError + Send + Sync + 'static)) -> Option<Self> {
+        let error = cause.downcast_ref::<Diesel>()?;
+        Some(if is_rolled_back(error) {
+            Self::RolledBack
+        } else {
+            Self::Unknown
+        })
+    }
+
+    /// What interrupted the call that ended with a status.
+    pub(crate) fn of(status: &Status) -> Option<Self> {
+        status.source()?.downcast_ref().copied()
+    }
+}
+
+/// Whether PostgreSQL said that it took the transaction back.
+fn is_rolled_back(error: &Diesel) -> bool {
+    const WORDS: [&str; 2] = ["deadlock detected", "could not serialize"];
+    matches!(
+        error,
+        Diesel::DatabaseError(
+            DatabaseErrorKind::SerializationFailure | DatabaseErrorKind::ReadOnlyTransaction,
+            _,
+        )
+    ) || says(error, &WORDS)
+}
+
 /// Whether the database went away, rather than refused. diesel drops the SQLSTATE, so the errors of
 /// PostgreSQL's classes 57P (operator intervention), 40 (rollback) and 53 (resources) are known by the
 /// server's words; a server that speaks another language makes them internal errors, which loses only the
@@ -49,7 +95,8 @@ fn is_interruption(error: &Diesel) -> bool {
         "out of memory",
     ];
     match error {
-        Diesel::BrokenTransactionManager => true,
+        // Its commit or its rollback was cut.
+        Diesel::BrokenTransactionManager | Diesel::RollbackErrorOnCommit { .. } => true,
         Diesel::DatabaseError(
             DatabaseErrorKind::UnableToSendCommand
             | DatabaseErrorKind::ClosedConnection

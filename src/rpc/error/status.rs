@@ -1,11 +1,11 @@
 //! What an error says on the wire: its code, its reason, the values that matter, and what would be right.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{Error, cause, too_many_setting};
+use super::{Error, cause, database::Interruption, too_many_setting};
 use crate::proto::r#type::v1::ErrorReason;
 
 /// The `domain` of every `ErrorInfo`.
@@ -283,7 +283,14 @@ impl From<Error> for Status {
             }
             _ => {}
         }
-        Self::with_error_details(error.code(), cut(error.to_string()), error.details())
+        let mut status =
+            Self::with_error_details(error.code(), cut(error.to_string()), error.details());
+        if let Error::DatabaseUnavailable(cause) = &error
+            && let Some(interruption) = Interruption::by(cause.as_ref())
+        {
+            status.set_source(Arc::new(interruption));
+        }
+        status
     }
 }
 

@@ -4,9 +4,9 @@
 //! All of it with real processes. The moments of the kills are random, from a seed that a failure's message
 //! names; none is waited for by the clock.
 
-mod exact;
+pub(crate) mod exact;
 mod postgresql;
-mod rows;
+pub(crate) mod rows;
 
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ mod calls;
 mod cluster;
 pub(crate) mod evidence;
 mod lane;
+mod postgres;
 mod process;
 mod proxy;
 mod refusal;
@@ -16,6 +17,7 @@ pub(crate) use app::{App, Sql, url_as};
 pub(crate) use calls::{assert_field, emails, refused};
 pub(crate) use cluster::{empty_database, fresh_database, private_cluster};
 pub(crate) use lane::{Lane, ack, open, opened, summary};
+pub(crate) use postgres::{Postgres, as_account, give};
 pub(crate) use process::{
     Ran, Running, Service, Workspace, free_port, leadvault, leadvault_logging_to, run, runs, until,
 };

@@ -117,7 +117,10 @@ fn watch(root: &Path) -> std::process::Child {
             done
         }
         end KILL "$1/data/leadvault.lock" "$1"
-        end QUIT "$1/data/cluster/postmaster.pid" "$1"
+        for pid_file in "$1"/data/cluster/postmaster.pid "$1"/*/postmaster.pid; do
+            end QUIT "$pid_file" "$1"
+        done
+        end KILL "$1/pgbouncer/pgbouncer.pid" "$1"
         rm -rf "$1" || { sleep 1; rm -rf "$1"; }
     "#;
     std::process::Command::new("sh")

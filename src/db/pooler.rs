@@ -1,0 +1,91 @@
+//! What stands between the service and PostgreSQL, found out before it matters.
+//!
+//! Behind a pooler in transaction mode each transaction may run on another server connection. A role that was set
+//! is lost there, or is found by somebody else; and diesel prepares a statement and then executes it, which are two
+//! transactions for a pooler: the second may run where nobody has heard of the statement. PgBouncer 1.21 and newer
+//! look after statements, and nobody after sessions. A service that began all the same would fail now and then, as
+//! its load falls: better not to start at all.
+
+use std::time::Duration;
+
+use tokio_postgres::{Client, Error as Failure, SimpleQueryMessage};
+
+use super::{
+    connect,
+    error::{Error, describe},
+    url::DatabaseUrl,
+};
+
+/// How often it is tried: another client of the pool may take the connection that was to be held.
+const ATTEMPTS: usize = 3;
+/// A pool of one connection makes the second client wait for the first.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Refuses a pooler in transaction mode that the URL was not said to have, and one that keeps no prepared
+/// statements.
+///
+/// # Errors
+/// [`Error::PoolerWithoutSessions`], [`Error::PoolerTooOld`], [`Error::Connect`].
+pub async fn verify(url: &DatabaseUrl) -> Result<(), Error> {
+    let (asker, _driver) = connect::client(url).await?;
+    let (holder, _driver) = connect::client(url).await?;
+    for _ in 0..ATTEMPTS {
+        if url.has_sessions() {
+            sessions(url, &asker, &holder).await?;
+        } else {
+            let statements = statements(&asker, &holder).await;
+            statements.map_err(|error| Error::PoolerTooOld {
+                target: url.to_string(),
+                detail: describe(&error),
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a statement is found again.
+async fn statements(asker: &Client, holder: &Client) -> Result<(), Failure> {
+    let statement = asker.prepare("SELECT 1").await?;
+    elsewhere(holder, asker.query_one(&statement, &[]))
+        .await
+        .map(drop)
+}
+
+/// Whether what was set is found again.
+async fn sessions(url: &DatabaseUrl, asker: &Client, holder: &Client) -> Result<(), Error> {
+    let failed = || Error::query("looking whether the database keeps sessions");
+    let pid = "SELECT pg_backend_pid()";
+    let before = pid_of(asker.simple_query(pid).await.map_err(failed())?);
+    let after = elsewhere(holder, asker.simple_query(pid))
+        .await
+        .map_err(failed())?;
+    match after.map(pid_of) {
+        Some(after) if after != before => Err(Error::PoolerWithoutSessions {
+            target: url.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn pid_of(answer: Vec<SimpleQueryMessage>) -> Option<String> {
+    answer.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    })
+}
+
+/// Asks while the server connection that was asked last is held by somebody else; no answer where there is but one.
+async fn elsewhere<T>(
+    holder: &Client,
+    ask: impl Future<Output = Result<T, Failure>>,
+) -> Result<Option<T>, Failure> {
+    // Poolers lend the connection that came back last.
+    holder.batch_execute("BEGIN").await?;
+    let answer = tokio::time::timeout(PATIENCE, ask).await;
+    holder.batch_execute("COMMIT").await?;
+    let Ok(answer) = answer else {
+        tracing::warn!("the pooler has one connection to the server: calls wait for each other");
+        return Ok(None);
+    };
+    answer.map(Some)
+}

@@ -1,0 +1,135 @@
+//! Health follows the database, and short calls get over its restart.
+
+use leadvault::{
+    db::{DatabaseUrl, migrate},
+    proto::{
+        intake::v1::{
+            GetBatchRequest, IngestRowsRequest, ListRawLoadsRequest,
+            intake_service_client::IntakeServiceClient,
+        },
+        vault::v1::{ContactKey, GetContactRequest, contact_key::Key},
+    },
+};
+use tonic::{Code, transport::Channel};
+use tonic_health::pb::health_check_response::ServingStatus;
+
+use super::{health, until_health};
+use crate::harness::{App, Postgres, Sql, Workspace, refusal, row, until};
+
+async fn app_on(postgres: &Postgres) -> App {
+    postgres.start();
+    let admin = Sql::connect(&postgres.url("postgres")).await;
+    admin.run("CREATE DATABASE leads").await;
+    let url = format!("{}?sslmode=disable", postgres.url("leads"));
+    migrate::up(&DatabaseUrl::parse(&url).unwrap())
+        .await
+        .unwrap();
+    App::start_on(url, &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_follows_the_database() {
+    let workspace = Workspace::new();
+    let postgres = Postgres::create(&workspace, "postgres");
+    let app = app_on(&postgres).await;
+    let channel = app.channel().await;
+    assert_eq!(health(&channel).await, ServingStatus::Serving);
+
+    postgres.stop("fast");
+    until_health(&channel, ServingStatus::NotServing).await;
+    let request = GetContactRequest {
+        key: Some(ContactKey {
+            key: Some(Key::ContactId(1)),
+        }),
+    };
+    let refusal = refusal(app.vault().await.get_contact(request).await)
+        .is(Code::Unavailable, "DATABASE_UNAVAILABLE");
+    assert!(refusal.retry, "{refusal:?}");
+    postgres.start();
+    until_health(&channel, ServingStatus::Serving).await;
+
+    postgres.set("default_transaction_read_only = on");
+    postgres.reload();
+    until_health(&channel, ServingStatus::NotServing).await;
+    postgres.set("default_transaction_read_only = off");
+    postgres.reload();
+    until_health(&channel, ServingStatus::Serving).await;
+    app.stop().await;
+}
+
+/// Many callers read, and append with a request id, while PostgreSQL restarts thrice: none of them hears of it, and
+/// each row is there once.
+#[tokio::test(flavor = "multi_thread")]
+async fn law_2_restarts_under_short_calls_are_not_noticed() {
+    const CALLERS: usize = 4;
+    let workspace = Workspace::new();
+    let postgres = Postgres::create(&workspace, "postgres");
+    let app = app_on(&postgres).await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut callers = Vec::new();
+    for caller in 0..CALLERS {
+        let client = app.intake().await;
+        callers.push(tokio::spawn(write_and_read(
+            client,
+            caller,
+            stopped.clone(),
+        )));
+    }
+    for _ in 0..3 {
+        let sql = Sql::connect(&postgres.url("leads")).await;
+        let before: i64 = count(&sql).await;
+        until("calls to be made", async || {
+            (count(&sql).await > before + 20).then_some(())
+        })
+        .await;
+        postgres.stop("immediate");
+        postgres.start();
+    }
+    stop.send(true).unwrap();
+    let mut appended = 0;
+    for caller in callers {
+        appended += caller.await.unwrap();
+    }
+    let sql = Sql::connect(&postgres.url("leads")).await;
+    assert_eq!(count(&sql).await, appended);
+    app.stop().await;
+}
+
+async fn count(sql: &Sql) -> i64 {
+    sql.one("SELECT count(*) FROM intake.raw_loads", &[]).await
+}
+
+/// How many rows a caller appended until it was told to stop.
+async fn write_and_read(
+    mut client: IntakeServiceClient<Channel>,
+    caller: usize,
+    stopped: tokio::sync::watch::Receiver<bool>,
+) -> i64 {
+    let batch_id = format!("b{caller}");
+    for number in 0.. {
+        if *stopped.borrow() {
+            return number;
+        }
+        let request = IngestRowsRequest {
+            batch_id: batch_id.clone(),
+            source: "apollo".to_owned(),
+            json_rows: vec![
+                row(&format!("p{number}@c{caller}.example"))
+                    .into_bytes()
+                    .into(),
+            ],
+            request_id: format!("00000000-0000-4000-8000-{caller:04}{number:08}"),
+            ..Default::default()
+        };
+        let answer = client.ingest_rows(request).await.unwrap().into_inner();
+        assert_eq!(answer.outcomes.len(), 1);
+        let batch_id = batch_id.clone();
+        client
+            .get_batch(GetBatchRequest { batch_id })
+            .await
+            .unwrap();
+        let all = ListRawLoadsRequest::default();
+        client.list_raw_loads(all).await.unwrap();
+    }
+    unreachable!()
+}

@@ -1,0 +1,211 @@
+//! PgBouncer in transaction mode. What Debian has (1.18) keeps no prepared statements from one transaction to the
+//! next: the service refuses to start on it. Everything else that it needs works there.
+
+use std::process::{Child, Command};
+
+use leadvault::db::{DatabaseUrl, migrate};
+use tokio_postgres::NoTls;
+
+use super::load;
+use crate::{
+    crash::{exact::assert_exact, rows::rows},
+    harness::{
+        Postgres, Running, Service, Sql, Workspace, as_account, free_port, give, leadvault, until,
+    },
+};
+
+/// A PgBouncer before a database whose login acts as the service's role by itself.
+struct Bouncer {
+    postgres: Postgres,
+    port: u16,
+    process: Child,
+}
+
+impl Bouncer {
+    /// Nothing where the program is missing.
+    async fn start(workspace: &Workspace, pool_size: u32) -> Option<Self> {
+        version()?;
+        let postgres = Postgres::create(workspace, "postgres");
+        postgres.start();
+        let admin = Sql::connect(&postgres.url("postgres")).await;
+        admin.run("CREATE DATABASE leads").await;
+        migrate::up(&DatabaseUrl::parse(&postgres.url("leads")).unwrap())
+            .await
+            .unwrap();
+        admin
+            .run(
+                "CREATE ROLE svc LOGIN; CREATE ROLE bare LOGIN; GRANT leadvault_app TO svc, bare;
+                  ALTER ROLE svc SET role = leadvault_app",
+            )
+            .await;
+        let port = free_port();
+        let process = spawn(workspace, &postgres, port, pool_size);
+        let bouncer = Self {
+            postgres,
+            port,
+            process,
+        };
+        let url = bouncer.url("leads");
+        until("PgBouncer to take connections", async || {
+            tokio_postgres::connect(&url, NoTls).await.ok().map(drop)
+        })
+        .await;
+        Some(bouncer)
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!(
+            "postgresql://svc@127.0.0.1:{}/{database}?sslmode=disable",
+            self.port
+        )
+    }
+
+    /// `leadvault serve` behind it, and its migrations past it.
+    fn serve(&self, database: &str) -> tokio::process::Command {
+        let mut command = leadvault(&["serve", "--listen", "127.0.0.1:0"]);
+        command.env("LEADVAULT_POOLER_MODE", "transaction");
+        command.env("DATABASE_URL", self.url(database)).env(
+            "LEADVAULT_MIGRATION_DATABASE_URL",
+            self.postgres.url("leads"),
+        );
+        command
+    }
+}
+
+impl Drop for Bouncer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Its version, or a word to whoever reads the test's output.
+fn version() -> Option<(u32, u32)> {
+    let Ok(output) = Command::new("pgbouncer").arg("--version").output() else {
+        eprintln!("SKIPPED: there is no pgbouncer on this machine");
+        return None;
+    };
+    let text = String::from_utf8(output.stdout).unwrap();
+    let number = text.lines().next()?.strip_prefix("PgBouncer ")?;
+    let mut parts = number.split('.').map(|part| part.parse().unwrap_or(0));
+    Some((parts.next()?, parts.next()?))
+}
+
+fn keeps_statements() -> bool {
+    version().is_some_and(|version| version >= (1, 21))
+}
+
+fn spawn(workspace: &Workspace, postgres: &Postgres, port: u16, pool_size: u32) -> Child {
+    let folder = workspace.path("pgbouncer");
+    std::fs::create_dir(&folder).unwrap();
+    give(&folder);
+    let server = postgres.port;
+    let max_statements = if keeps_statements() {
+        "max_prepared_statements = 200"
+    } else {
+        ""
+    };
+    let settings = format!(
+        "[databases]
+         leads = host=127.0.0.1 port={server} dbname=leads user=svc
+         bare = host=127.0.0.1 port={server} dbname=leads user=bare
+         [pgbouncer]
+         listen_addr = 127.0.0.1
+         listen_port = {port}
+         unix_socket_dir =
+         auth_type = any
+         pool_mode = transaction
+         default_pool_size = {pool_size}
+         pidfile = {0}/pgbouncer.pid
+         {max_statements}",
+        folder.display()
+    );
+    let settings = workspace.file("pgbouncer/pgbouncer.ini", settings);
+    as_account("pgbouncer".as_ref())
+        .arg(settings)
+        .spawn()
+        .unwrap()
+}
+
+/// What exactly fails: a statement is prepared on one server connection and executed on another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pgbouncer_that_keeps_no_statements_is_refused_with_the_version_that_does() {
+    let workspace = Workspace::new();
+    let Some(bouncer) = Bouncer::start(&workspace, 20).await else {
+        return;
+    };
+    let (asker, connection) = tokio_postgres::connect(&bouncer.url("leads"), NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let holder = Sql::connect(&bouncer.url("leads")).await;
+    let statement = asker.prepare("SELECT 1").await.unwrap();
+    holder.run("BEGIN").await;
+    let executed = asker.query_one(&statement, &[]).await;
+    holder.run("COMMIT").await;
+    if keeps_statements() {
+        executed.unwrap();
+        let service = Service::start(bouncer.serve("leads")).await;
+        service.stop().await;
+        return;
+    }
+    let code = executed.unwrap_err().code().unwrap().code().to_owned();
+    assert_eq!(code, "26000", "invalid_sql_statement_name");
+    let said = Running::spawn(bouncer.serve("leads"))
+        .finish()
+        .await
+        .failed(1);
+    for words in ["1.21", "max_prepared_statements", "prepared statements"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_pool_that_nobody_told_of_is_found_out() {
+    let workspace = Workspace::new();
+    let Some(bouncer) = Bouncer::start(&workspace, 20).await else {
+        return;
+    };
+    let mut command = bouncer.serve("leads");
+    command.args(["--pooler-mode=session"]);
+    let said = Running::spawn(command).finish().await.failed(1);
+    assert!(said.contains("--pooler-mode=transaction"), "{said}");
+}
+
+/// With one server connection even an old PgBouncer finds the statements, and shows that nothing else of a session
+/// is needed: no startup option, no SET, no lock of a session.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_else_of_a_session_is_needed() {
+    let workspace = Workspace::new();
+    let Some(bouncer) = Bouncer::start(&workspace, 1).await else {
+        return;
+    };
+    let service = Service::start(bouncer.serve("leads")).await;
+    let rows = rows(4_000);
+    let file = workspace.file("rows.ndjson", &rows.ndjson);
+    let endpoint = service.endpoint();
+    load(&file, &endpoint, "pooled", 2).finish().await.ok();
+    let sql = Sql::connect(&bouncer.postgres.url("leads")).await;
+    assert_exact(&sql, "pooled", 2, &rows).await;
+    let promoted = Running::spawn(leadvault(&["promote", "--endpoint", &endpoint]));
+    promoted.finish().await.ok();
+    let contacts: i64 = sql.one("SELECT count(*) FROM vault.contacts", &[]).await;
+    assert_eq!(contacts, rows.accepted);
+    assert_eq!(service.stop().await.0.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_does_not_act_as_the_role_is_told_what_to_run() {
+    let workspace = Workspace::new();
+    let Some(bouncer) = Bouncer::start(&workspace, 1).await else {
+        return;
+    };
+    let said = Running::spawn(bouncer.serve("bare"))
+        .finish()
+        .await
+        .failed(1);
+    assert!(
+        said.contains("ALTER ROLE bare SET role = 'leadvault_app'"),
+        "{said}"
+    );
+}
