@@ -40,13 +40,13 @@ async fn no_command_takes_an_address_with_tls_for_one_without() {
     let app = App::start().await;
     let endpoint = app.endpoint().replace("http://", "https://");
     let list = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(list.path(), "ada@x.example\n").unwrap();
+    std::fs::write(list.path(), "email\nada@x.example\n").unwrap();
     let list = list.path().to_str().unwrap();
     for args in [
         &["promote"][..],
         &["export"],
         &["suppress", list],
-        &["load", "/dev/null", "--source", "s", "--batch-id", "b"],
+        &["load", list, "--source", "s", "--batch-id", "b"],
     ] {
         let said = run(&[args, &["--endpoint", &endpoint]].concat()).await;
         let said = said.failed(1);
