@@ -6,6 +6,7 @@ mod database;
 mod demo;
 mod demo_outreach;
 mod demo_rows;
+mod doctor;
 mod export;
 mod load;
 mod logging;
@@ -49,6 +50,7 @@ enum Command {
     Export(export::ExportArgs),
     Report(report_command::ReportArgs),
     Token(token::TokenArgs),
+    Doctor(doctor::DoctorArgs),
     Settings(settings::SettingsArgs),
 }
 
@@ -79,6 +81,8 @@ enum Error {
         doing: &'static str,
         status: Box<tonic::Status>,
     },
+    #[error("{0}")]
+    Doctor(doctor::Ill),
     #[error("cannot listen to signals: {0}")]
     Signal(std::io::Error),
     #[error("{0}")]
@@ -123,6 +127,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Export(args) => Box::pin(export::run(args)).await,
             Command::Report(args) => Ok(Box::pin(report_command::run(args)).await?),
             Command::Token(args) => token::run(&args),
+            Command::Doctor(args) => Box::pin(doctor::run(args)).await,
             Command::Settings(_) => {
                 settings::run();
                 Ok(())

@@ -56,7 +56,7 @@ async fn serve(database: &Database, args: &ServeArgs, doors: Doors) -> Result<()
     say(database.describe());
     if let Some(address) = server.ops_address() {
         say(format_args!(
-            "metrics, health and readiness on http://{address}"
+            "status, metrics, health and readiness on http://{address}"
         ));
     }
     tokio::select! {

@@ -9,7 +9,7 @@ use clap::Args;
 /// How operators and their machines look into the service.
 #[derive(Args, Clone, Debug)]
 pub struct OpsSettings {
-    /// The address that answers /metrics, /healthz and /readyz over HTTP: counts, never a row's data, and no
+    /// The address that answers /status, /metrics, /healthz and /readyz over HTTP: counts, never a row's data, and no
     /// authentication; port 0 takes a free one, `off` has none.
     #[arg(long, env = "LEADVAULT_OPS_LISTEN", default_value = "127.0.0.1:50052")]
     pub ops_listen: OpsListen,

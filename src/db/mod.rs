@@ -12,6 +12,7 @@
 //! | `coalesce` | those who read one row, or write, at the same time share a statement |
 //! | `doubt` | connections whose server takes no writes any more are thrown away |
 //! | [`migrate`] | versioned migrations and the function layer |
+//! | [`inspect`] | what can be said of a database without changing it |
 //! | `json_text` | JSON text as a jsonb parameter, exactly as it was sent |
 //! | [`error`] | the one error of this floor, written for an operator at night |
 //!
@@ -28,6 +29,7 @@ pub mod connect;
 mod doubt;
 pub mod embedded;
 pub mod error;
+pub mod inspect;
 mod json_text;
 mod lent;
 pub mod migrate;

@@ -26,6 +26,14 @@ const BUCKETS: [f64; 16] = [
 /// The services that probes and tools call, rather than users.
 const QUIET: [&str; 2] = ["grpc.health.", "grpc.reflection."];
 
+/// The codes of calls that failed for no reason of the caller's.
+const FAULTS: [Code; 4] = [
+    Code::Unknown,
+    Code::Internal,
+    Code::Unavailable,
+    Code::DataLoss,
+];
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct MethodLabels {
     grpc_service: String,
@@ -117,6 +125,16 @@ impl Calls {
     pub(super) fn method(&self, path: &str) -> &Arc<Method> {
         self.methods.get(path).unwrap_or(&self.other)
     }
+
+    /// How many calls of users ended so far, and how many of them by a fault.
+    pub(super) fn ended(&self) -> (u64, u64) {
+        let methods = self.methods.values().chain([&self.other]);
+        let users = methods.filter(|method| !method.quiet);
+        users.fold((0, 0), |(calls, faults), method| {
+            let (more_calls, more_faults) = method.ended();
+            (calls + more_calls, faults + more_faults)
+        })
+    }
 }
 
 fn methods_of(file: &FileDescriptorProto, families: &Families) -> Vec<Method> {
@@ -182,6 +200,13 @@ impl Method {
         if let Some(handled) = self.handled.get(code as usize) {
             handled.get_or_init(|| self.counter(code)).inc();
         }
+    }
+
+    fn ended(&self) -> (u64, u64) {
+        let of = |code: Code| self.handled.get(code as usize)?.get().map(Counter::get);
+        let faults = FAULTS.into_iter().filter_map(of).sum();
+        let calls = self.handled.iter().filter_map(OnceLock::get);
+        (calls.map(Counter::get).sum(), faults)
     }
 
     fn in_flight(&self) -> &Gauge {

@@ -33,6 +33,17 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// What stands before the names of the metrics that are this service's own.
 pub const PREFIX: &str = "leadvault";
 
+/// What happened since a server started: rates are made of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Calls and streams that ended; none of probes and tools.
+    pub calls: u64,
+    /// Those of them that failed for no reason of the caller's.
+    pub faults: u64,
+    /// New rows that were sent to be stored.
+    pub rows: u64,
+}
+
 /// The metrics of a server; clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Inner>);
@@ -86,6 +97,17 @@ impl Metrics {
     /// A sweep has ended, and this is what it did.
     pub(crate) fn sweep(&self, failed: bool, did: &[(&'static str, i64)]) {
         self.0.work.sweep(failed, did);
+    }
+
+    /// What happened since the server started.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let (calls, faults) = self.0.calls.ended();
+        Totals {
+            calls,
+            faults,
+            rows: self.0.rows.total(),
+        }
     }
 
     /// All of them, as text.

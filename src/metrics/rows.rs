@@ -63,7 +63,16 @@ impl Rows {
         counters.rejected.inc_by(to_count(tally.rejected));
     }
 
+    /// All of them so far.
+    pub(super) fn total(&self) -> u64 {
+        let known = self.sources.read().unwrap_or_else(PoisonError::into_inner);
+        known.values().chain([&self.other]).map(Counters::sum).sum()
+    }
+
     fn counters(&self, source: &str) -> Counters {
+        if source == OTHER {
+            return self.other.clone();
+        }
         let known = self.sources.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(counters) = known.get(source) {
             return counters.clone();
@@ -80,6 +89,10 @@ impl Rows {
 }
 
 impl Counters {
+    fn sum(&self) -> u64 {
+        self.accepted.get() + self.duplicate.get() + self.rejected.get()
+    }
+
     fn of(family: &Family<Labels, Counter>, source: &str) -> Self {
         let counter = |outcome| {
             family.get_or_create_owned(&Labels {
@@ -122,6 +135,20 @@ mod tests {
         let accepted = text.lines().filter(|line| line.contains("accepted"));
         assert_eq!(accepted.count(), MOST_SOURCES + 1);
         assert!(text.contains(r#"ingested_rows_total{source="other",outcome="accepted"} 14"#));
+    }
+
+    #[test]
+    fn each_row_is_in_the_total_once_whatever_its_source_is_called() {
+        let rows = Rows::new(&mut Registry::default());
+        let tally = Tally {
+            accepted: 1,
+            duplicate: 2,
+            rejected: 3,
+        };
+        for source in ["apollo", OTHER, "apollo"] {
+            rows.count(source, tally);
+        }
+        assert_eq!(rows.total(), 18);
     }
 
     #[test]

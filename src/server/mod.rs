@@ -152,12 +152,7 @@ impl Server {
         let stop = shutdown.clone().cancelled_owned();
         let transport = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stop));
         set_health(&health, ServingStatus::Serving).await;
-        let ops = Ops {
-            metrics,
-            queues,
-            pool,
-            shutdown: shutdown.clone(),
-        };
+        let ops = Ops::new(metrics, queues, pool, shutdown.clone());
         let ops = ops_listener.map(|(listener, address)| OpsServer::start(listener, address, ops));
         Ok(Self {
             address,

@@ -28,7 +28,7 @@ use super::error::Error;
 use super::url::{DatabaseUrl, percent_encode};
 use cluster::Cluster;
 use folder::Folder;
-use pidfile::Address;
+use pidfile::{Address, Server};
 
 pub use folder::default_data_dir;
 
@@ -53,6 +53,28 @@ impl EmbeddedOptions {
             database: "leadvault".to_owned(),
             settings: Vec::new(),
         }
+    }
+}
+
+/// What is in a data folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// No cluster yet.
+    Nothing,
+    /// A cluster that does not run, or does not take connections.
+    Stopped,
+    /// One that runs, and its URL.
+    Running(String),
+}
+
+/// Looks into a data folder and changes nothing: somebody else may be working there.
+#[must_use]
+pub fn look(options: &EmbeddedOptions) -> Found {
+    let cluster = options.data_dir.join("cluster");
+    match pidfile::look(&cluster) {
+        Server::Ready(address) => Found::Running(url(&address, &options.database)),
+        _ if cluster.join("PG_VERSION").exists() => Found::Stopped,
+        _ => Found::Nothing,
     }
 }
 

@@ -172,6 +172,19 @@ pub async fn check(url: &DatabaseUrl) -> Result<(), Error> {
     }
 }
 
+/// Makes sure that a login has what the pending migrations need; nothing where none is pending.
+///
+/// # Errors
+/// [`Error::MissingPrivilege`] with what to run.
+pub async fn may_migrate(url: &DatabaseUrl) -> Result<(), Error> {
+    let client = session(url).await?;
+    let database = Database::read(&client).await?;
+    if database.is_newer() || database.status().is_current() {
+        return Ok(());
+    }
+    preflight::check(&client, &database).await
+}
+
 /// Makes sure that the service's login can act as [`APP_ROLE`](super::APP_ROLE).
 ///
 /// # Errors
@@ -211,9 +224,15 @@ const SESSION: &str = "SET search_path = public; SET statement_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0; \
     SET client_min_messages = warning";
 
-async fn session(url: &DatabaseUrl) -> Result<Client, Error> {
+/// A connection to a server that the schema works with.
+pub(super) async fn client(url: &DatabaseUrl) -> Result<Client, Error> {
     let (client, _driver) = connect::client(url).await?;
     preflight::server_version(&client).await?;
+    Ok(client)
+}
+
+async fn session(url: &DatabaseUrl) -> Result<Client, Error> {
+    let client = client(url).await?;
     let prepared = client.batch_execute(SESSION).await;
     prepared.map_err(Error::query("preparing the migrations' session"))?;
     Ok(client)

@@ -1,5 +1,6 @@
-//! The names in a client's certificate, whose signature the handshake has checked.
+//! What a certificate says: the names in a client's, whose signature the handshake has checked, and when it is good.
 
+use chrono::{DateTime, Utc};
 use x509_cert::{
     Certificate,
     der::{
@@ -7,7 +8,10 @@ use x509_cert::{
         asn1::{ObjectIdentifier, PrintableStringRef, Utf8StringRef},
     },
     ext::pkix::{SubjectAltName, name::GeneralName},
+    time::Time,
 };
+
+use super::Validity;
 
 /// `commonName`, as X.520 numbers it.
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
@@ -21,6 +25,20 @@ pub(super) fn names(der: &[u8]) -> Vec<String> {
     let mut names = dns_names(&certificate);
     names.extend(common_names(&certificate));
     names
+}
+
+/// When a certificate is good; none of one that cannot be read.
+pub(super) fn validity(der: &[u8]) -> Option<Validity> {
+    let validity = Certificate::from_der(der).ok()?.tbs_certificate.validity;
+    Some(Validity {
+        from: utc(validity.not_before)?,
+        until: utc(validity.not_after)?,
+    })
+}
+
+fn utc(time: Time) -> Option<DateTime<Utc>> {
+    let seconds = i64::try_from(time.to_unix_duration().as_secs()).ok()?;
+    DateTime::from_timestamp(seconds, 0)
 }
 
 fn dns_names(certificate: &Certificate) -> Vec<String> {

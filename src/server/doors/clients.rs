@@ -161,7 +161,7 @@ pub struct ClientsFile {
 
 impl ClientsFile {
     /// Reads it for the first time.
-    pub(super) fn open(path: PathBuf, takes_certificates: bool) -> Result<Self, Error> {
+    pub(crate) fn open(path: PathBuf, takes_certificates: bool) -> Result<Self, Error> {
         let file = Self {
             path,
             takes_certificates,
@@ -188,6 +188,11 @@ impl ClientsFile {
         }
         self.current.send_replace(Arc::new(clients));
         Ok(count)
+    }
+
+    /// How many clients there are.
+    pub(crate) fn count(&self) -> usize {
+        self.current().count
     }
 
     /// Who may call now.

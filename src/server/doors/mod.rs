@@ -19,7 +19,7 @@ pub use clients::ClientsFile;
 pub(crate) use clients::parse_name;
 use guard::Guard;
 pub(crate) use guard::GuardLayer;
-pub(crate) use pem::{PemFile, authorities, identity};
+pub(crate) use pem::{PemFile, Validity, authorities, identity, validity};
 pub use roles::Role;
 pub use token::{Token, TokenHash};
 
@@ -129,7 +129,8 @@ impl Doors {
     }
 }
 
-fn tls(settings: &DoorSettings) -> Result<Option<ServerTlsConfig>, Error> {
+/// What the files of the settings make; none where TLS is not asked for.
+pub(crate) fn tls(settings: &DoorSettings) -> Result<Option<ServerTlsConfig>, Error> {
     let (Some(certificate), Some(key)) = (&settings.tls_certificate, &settings.tls_key) else {
         return Ok(None);
     };
@@ -151,26 +152,35 @@ fn tls(settings: &DoorSettings) -> Result<Option<ServerTlsConfig>, Error> {
     Ok(Some(config))
 }
 
-/// TLS without clients lets everybody do everything, and tokens without TLS can be read on the way: an address
-/// that others reach needs both.
-fn check_address(settings: &DoorSettings, address: SocketAddr) -> Result<(), Error> {
+/// What an address lacks that others reach, and what would be right. TLS without clients lets everybody do
+/// everything, and tokens without TLS can be read on the way: it needs both.
+pub(crate) fn lacking(
+    settings: &DoorSettings,
+    address: SocketAddr,
+) -> Option<(&'static str, &'static str)> {
     if address.ip().to_canonical().is_loopback() {
-        return Ok(());
+        return None;
     }
-    let (missing, remedy) = match (&settings.tls_certificate, &settings.clients) {
-        (Some(_), Some(_)) => return Ok(()),
-        (Some(_), None) => (
+    match (&settings.tls_certificate, &settings.clients) {
+        (Some(_), Some(_)) => None,
+        (Some(_), None) => Some((
             "without --clients whoever reaches it may do everything",
             "--clients",
-        ),
-        (None, Some(_)) => (
+        )),
+        (None, Some(_)) => Some((
             "without TLS tokens and personal data can be read on the way",
             "--tls-certificate and --tls-key",
-        ),
-        (None, None) => (
+        )),
+        (None, None) => Some((
             "without TLS and --clients whoever reaches it may do everything, and personal data can be read on the way",
             "--tls-certificate, --tls-key and --clients",
-        ),
+        )),
+    }
+}
+
+fn check_address(settings: &DoorSettings, address: SocketAddr) -> Result<(), Error> {
+    let Some((missing, remedy)) = lacking(settings, address) else {
+        return Ok(());
     };
     if !settings.insecure {
         return Err(Error::Open {

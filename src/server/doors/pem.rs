@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use chrono::{DateTime, Utc};
 use rustls::{
     RootCertStore,
     crypto::ring::default_provider,
@@ -10,7 +11,7 @@ use rustls::{
 };
 use tonic::transport::{Certificate, Identity};
 
-use super::Error;
+use super::{Error, certificate};
 
 /// A setting that names a PEM file.
 #[derive(Clone, Copy, Debug)]
@@ -84,4 +85,29 @@ pub(crate) fn authorities(file: PemFile<'_>) -> Result<Certificate, Error> {
             .map_err(|error| file.error(format!("holds a certificate that is none: {error}")))?;
     }
     Ok(Certificate::from_pem(pem))
+}
+
+/// When all certificates of a file are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Validity {
+    /// From when on.
+    pub(crate) from: DateTime<Utc>,
+    /// Until when.
+    pub(crate) until: DateTime<Utc>,
+}
+
+/// When all certificates of a file are good.
+pub(crate) fn validity(file: PemFile<'_>) -> Result<Validity, Error> {
+    let certificates = file.certificates(&file.read()?)?;
+    let mut times = Vec::new();
+    for certificate in &certificates {
+        let validity = certificate::validity(certificate);
+        times.push(validity.ok_or_else(|| file.error("holds a certificate that is none"))?);
+    }
+    let from = times.iter().map(|validity| validity.from).max();
+    let until = times.iter().map(|validity| validity.until).min();
+    match (from, until) {
+        (Some(from), Some(until)) => Ok(Validity { from, until }),
+        _ => Err(file.error("holds no certificate")),
+    }
 }

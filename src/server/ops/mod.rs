@@ -3,10 +3,12 @@
 //! It shows counts and states, never a row's data, and asks nobody who they are. It begins with the server and
 //! ends after it, so that the last seconds of a shutdown can be looked at.
 
+mod bounded;
 mod metrics_page;
 mod pool;
 mod probes;
 mod queues;
+mod status;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,6 +16,7 @@ use axum::Router;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use self::status::Status;
 pub(super) use self::{pool::PoolCollector, queues::Queues};
 use crate::{db::Pool, metrics::Metrics};
 
@@ -22,11 +25,30 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// What the pages look at.
 pub(super) struct Ops {
-    pub(super) metrics: Metrics,
-    pub(super) queues: Queues,
-    pub(super) pool: Pool,
+    metrics: Metrics,
+    queues: Queues,
+    pool: Pool,
     /// Cancelled when the server begins to stop.
-    pub(super) shutdown: CancellationToken,
+    shutdown: CancellationToken,
+    status: Status,
+}
+
+impl Ops {
+    /// The pages of a server that starts now.
+    pub(super) fn new(
+        metrics: Metrics,
+        queues: Queues,
+        pool: Pool,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            metrics,
+            queues,
+            pool,
+            shutdown,
+            status: Status::new(),
+        }
+    }
 }
 
 /// The pages; a new one has its line here.
@@ -34,6 +56,7 @@ fn pages() -> Router<Arc<Ops>> {
     Router::new()
         .merge(probes::router())
         .merge(metrics_page::router())
+        .merge(status::router())
 }
 
 /// The port while it is open.
@@ -49,6 +72,8 @@ impl OpsServer {
     pub(super) fn start(listener: TcpListener, address: SocketAddr, ops: Ops) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
+        let sampling = ops.status.rates.sample(ops.metrics.clone());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(sampling));
         let pages = pages().with_state(Arc::new(ops));
         let server = axum::serve(listener, pages).with_graceful_shutdown(stopped);
         Self {

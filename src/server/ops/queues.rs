@@ -10,39 +10,38 @@ use std::{
 };
 
 use diesel::{
-    QueryResult, QueryableByName, sql_query,
+    QueryableByName,
     sql_types::{BigInt, Double, Nullable, Text},
 };
-use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
     metrics::{MetricType, gauge::ConstGauge},
 };
 
-use super::{pool::gauge, probes::database_answers};
-use crate::{db::Pool, rpc::Error};
+use super::{bounded, pool::gauge, probes::database_answers};
+use crate::db::Pool;
 
 /// For how long numbers are good.
 const PERIOD: Duration = Duration::from_secs(10);
 /// How long a scrape waits for new ones.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// For this transaction only: it never takes long, and goes by indexes whatever statistics say of tables that
-/// were just filled.
-const SETTINGS: &str = "SELECT set_config('statement_timeout', '900ms', true),
-    set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)";
+const DEPTHS: &str = "
+    SELECT q.queue, q.state, q.depth,
+           extract(epoch FROM clock_timestamp() - q.oldest_at)::double precision AS oldest_seconds
+    FROM bit.queue_depths AS q";
 
 /// A queue in one of its states.
 #[derive(Clone, Debug, QueryableByName)]
-struct Depth {
+pub(super) struct Depth {
     #[diesel(sql_type = Text)]
-    queue: String,
+    pub(super) queue: String,
     #[diesel(sql_type = Text)]
-    state: String,
+    pub(super) state: String,
     #[diesel(sql_type = BigInt)]
-    depth: i64,
+    pub(super) depth: i64,
     #[diesel(sql_type = Nullable<Double>)]
-    oldest_seconds: Option<f64>,
+    pub(super) oldest_seconds: Option<f64>,
 }
 
 /// What was seen last.
@@ -69,6 +68,11 @@ impl Queues {
         self.with_seen(|seen| seen.database_is_up = is_up);
     }
 
+    /// Whether the database answered the last look, and the depths that were seen; none where that failed.
+    pub(super) fn seen(&self) -> (bool, Vec<Depth>) {
+        self.with_seen(|seen| (seen.database_is_up, seen.depths.clone()))
+    }
+
     async fn look_at_depths(&self, pool: &Pool) {
         let now = Instant::now();
         if self.with_seen(|seen| seen.good_until.is_some_and(|until| now < until)) {
@@ -82,7 +86,8 @@ impl Queues {
         let look = tokio::spawn(async move {
             let _alone = alone;
             // What it failed with is told by the calls that fail with it.
-            let depths = read(&pool).await.ok();
+            // By indexes, whatever statistics say of tables that were just filled.
+            let depths = bounded::read_by_indexes(&pool, DEPTHS).await.ok();
             queues.with_seen(|seen| {
                 seen.good_until = depths.is_some().then(|| Instant::now() + PERIOD);
                 seen.depths = depths.unwrap_or_default();
@@ -96,21 +101,6 @@ impl Queues {
     fn with_seen<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
         look(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-async fn read(pool: &Pool) -> Result<Vec<Depth>, Error> {
-    let mut connection = pool.get().await?;
-    Ok(connection
-        .transaction(async |connection| read_in_txn(connection).await)
-        .await?)
-}
-
-async fn read_in_txn(connection: &mut AsyncPgConnection) -> QueryResult<Vec<Depth>> {
-    sql_query(SETTINGS).execute(connection).await?;
-    let statement = "SELECT q.queue, q.state, q.depth,
-            extract(epoch FROM clock_timestamp() - q.oldest_at)::double precision AS oldest_seconds
-         FROM bit.queue_depths AS q";
-    sql_query(statement).get_results(connection).await
 }
 
 impl Collector for Queues {

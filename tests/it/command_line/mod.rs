@@ -1,5 +1,6 @@
 //! The command line as people type it: the real binary, what it prints, and how it ends.
 
+mod doctor;
 mod golden;
 mod load;
 mod promote;
@@ -25,6 +26,7 @@ async fn help_teaches() {
         ("export", "--updated-before"),
         ("report", "campaigns --status active"),
         ("token", "new"),
+        ("doctor", "--json"),
     ] {
         assert!(help.contains(subcommand), "{help}");
         let help = run(&[subcommand, "--help"]).await.ok();

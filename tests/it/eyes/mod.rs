@@ -1,10 +1,12 @@
 //! What operators see: the lines of calls, metrics, traces, probes; and what nobody may see there.
 
+mod browser;
 mod demo;
 mod lines;
 mod metrics;
 mod probes;
 mod queues;
+mod status;
 mod traces;
 
 use leadvault::proto::vault::v1::{ContactKey, GetContactRequest, contact_key::Key};

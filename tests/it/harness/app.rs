@@ -21,7 +21,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{Lane, cluster, process::http_get};
+use super::{
+    Lane, cluster,
+    process::{http_exchange, http_get},
+};
 
 /// A running service.
 pub(crate) struct App {
@@ -85,7 +88,17 @@ impl App {
 
     /// Asks the port for operators for a page; its status, and what it says.
     pub(crate) async fn page(&self, path: &str) -> (u16, String) {
-        http_get(self.server.ops_address().unwrap(), path).await
+        http_get(self.ops_address(), path).await
+    }
+
+    /// The same with the head of the answer.
+    pub(crate) async fn page_with_head(&self, path: &str) -> (String, String) {
+        http_exchange(self.ops_address(), path).await
+    }
+
+    /// Where the port for operators is.
+    pub(crate) fn ops_address(&self) -> SocketAddr {
+        self.server.ops_address().unwrap()
     }
 
     /// A connection of its own to the service.

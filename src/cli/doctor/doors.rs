@@ -1,0 +1,145 @@
+//! The settings of the doors: the address, TLS, the clients.
+
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+
+use chrono::{DateTime, Utc};
+
+use super::check::Check;
+use crate::{
+    config::{DoorSettings, ServiceSettings},
+    server::doors::{self, ClientsFile, PemFile, Validity, lacking},
+};
+
+const LISTEN: &str = "listen";
+const TLS: &str = "tls";
+const CLIENTS: &str = "clients";
+/// From how many days before its end on a certificate is worth a warning.
+const SOON_DAYS: i64 = 30;
+
+pub(super) fn check(doors: &DoorSettings, service: &ServiceSettings) -> Vec<Check> {
+    let mut checks = vec![listen(doors, service)];
+    checks.extend(tls(doors));
+    checks.push(clients(doors));
+    checks
+}
+
+fn listen(settings: &DoorSettings, service: &ServiceSettings) -> Check {
+    let address = service.listen;
+    let Some((missing, remedy)) = lacking(settings, address) else {
+        let ops = service.ops.ops_listen;
+        return Check::ok(LISTEN, format!("gRPC on {address}, operators on {ops}"));
+    };
+    if settings.insecure {
+        let detail = format!("--listen {address} with --insecure: {missing}");
+        return Check::warning(LISTEN, detail, format!("give {remedy}"));
+    }
+    let error = doors::Error::Open {
+        address,
+        missing,
+        remedy,
+    };
+    Check::error(LISTEN, &error)
+}
+
+fn tls(settings: &DoorSettings) -> Vec<Check> {
+    let (Some(certificate), Some(key)) = (&settings.tls_certificate, &settings.tls_key) else {
+        return vec![Check::ok(TLS, "off (no --tls-certificate)")];
+    };
+    if let Err(error) = doors::tls(settings) {
+        return vec![Check::error(TLS, &error)];
+    }
+    let mut checks = vec![valid("--tls-certificate", certificate)];
+    let authorities = settings.tls_client_ca.as_ref();
+    checks.extend(authorities.map(|path| valid("--tls-client-ca", path)));
+    checks.extend(readable_by_all(key));
+    checks
+}
+
+fn valid(setting: &'static str, path: &Path) -> Check {
+    match doors::validity(PemFile { setting, path }) {
+        Ok(validity) => judge(
+            &format!("{setting} {}", path.display()),
+            validity,
+            Utc::now(),
+        ),
+        Err(error) => Check::error(TLS, &error),
+    }
+}
+
+/// Whether certificates are good now, and will be for a while.
+fn judge(what: &str, validity: Validity, now: DateTime<Utc>) -> Check {
+    let Validity { from, until } = validity;
+    let mend = "renew it and restart the service, which reads certificates when it starts";
+    if now < from {
+        let detail =
+            format!("{what} is not valid before {from}, and this machine's clock says {now}");
+        return Check::failed(
+            TLS,
+            detail,
+            "set the clock, or use a certificate that is valid",
+        );
+    }
+    if until <= now {
+        return Check::failed(TLS, format!("{what} expired on {until}"), mend);
+    }
+    let days = (until - now).num_days();
+    if days < SOON_DAYS {
+        let detail = format!("{what} expires in {days} days, on {until}");
+        return Check::warning(TLS, detail, mend);
+    }
+    Check::ok(
+        TLS,
+        format!("{what} is valid for {days} days, until {until}"),
+    )
+}
+
+fn readable_by_all(key: &Path) -> Option<Check> {
+    let mode = fs::metadata(key).ok()?.mode();
+    (mode & 0o004 != 0).then(|| {
+        let key = key.display();
+        Check::warning(
+            TLS,
+            format!("--tls-key {key} can be read by everybody on this machine"),
+            format!("run chmod o-rwx {key}"),
+        )
+    })
+}
+
+fn clients(settings: &DoorSettings) -> Check {
+    let Some(path) = &settings.clients else {
+        return Check::ok(
+            CLIENTS,
+            "none (no --clients): whoever reaches the service may do everything",
+        );
+    };
+    match ClientsFile::open(path.clone(), settings.tls_client_ca.is_some()) {
+        Ok(file) => Check::ok(CLIENTS, format!("{} in {}", file.count(), path.display())),
+        Err(error) => Check::error(CLIENTS, &error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Days;
+
+    use super::{super::check::State, *};
+
+    #[test]
+    fn a_certificate_is_judged_by_its_days() {
+        let now = Utc::now();
+        let validity = |from: u64, until: u64| Validity {
+            from: now - Days::new(10) + Days::new(from),
+            until: now - Days::new(10) + Days::new(until),
+        };
+        let check = |from, until| judge("it", validity(from, until), now);
+        assert_eq!(check(0, 100).state, State::Ok);
+        let soon = check(0, 17);
+        assert_eq!(soon.state, State::Warning);
+        assert!(
+            soon.detail.starts_with("it expires in 7 days, on "),
+            "{soon:?}"
+        );
+        assert_eq!(check(0, 9).state, State::Failed);
+        assert_eq!(check(11, 99).state, State::Failed);
+    }
+}
