@@ -3,7 +3,14 @@
 
 use std::sync::Arc;
 
-use tokio::{sync::mpsc, task::JoinHandle};
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Response, Status};
@@ -22,7 +29,7 @@ const ANSWER_BUFFER: usize = 2;
 /// Where a job sends the messages of its answer.
 pub(crate) type Answers<T> = mpsc::Sender<Result<T, Status>>;
 /// What a call that answers in a stream returns.
-pub(crate) type AnswerStream<T> = ReceiverStream<Result<T, Status>>;
+pub(crate) type AnswerStream<T> = BoxStream<'static, Result<T, Status>>;
 
 /// What the calls of a room share.
 pub(crate) struct Room {
@@ -120,7 +127,9 @@ impl Room {
         self.tasks.spawn(write).await.map_err(Error::internal)?
     }
 
-    /// Starts a job of the server's own that answers in a stream. What it fails with ends the stream.
+    /// Starts a job of the server's own that answers in a stream. What it fails with ends the stream, however late its
+    /// client comes to read it: it goes beside the messages, which may wait for a client that does not take them. A job
+    /// that is lost is a failure, too; only one that did all of its work ends without a word.
     pub(crate) fn stream<T: Send + 'static, Job>(
         self: &Arc<Self>,
         job: impl FnOnce(Arc<Self>, Answers<T>) -> Job,
@@ -128,17 +137,24 @@ impl Room {
     where
         Job: Future<Output = Result<(), Ended>> + Send + 'static,
     {
-        let (answers, stream) = mpsc::channel(ANSWER_BUFFER);
-        let job = job(Arc::clone(self), answers.clone());
-        let idle = self.limits.stream_idle_timeout;
+        let (answers, messages) = mpsc::channel(ANSWER_BUFFER);
+        let (ending, end) = oneshot::channel();
+        let job = job(Arc::clone(self), answers);
         let job = async move {
-            if let Err(Ended::Failed(error)) = job.await {
-                // Whoever went away does not hear it, and whoever does not listen may yet.
-                let _ = tokio::time::timeout(idle, answers.send(Err(error.into()))).await;
-            }
+            let end = match job.await {
+                Err(Ended::Failed(error)) => Some(error.into()),
+                Err(Ended::Cancelled) | Ok(()) => None,
+            };
+            // Whoever went away does not hear it.
+            let _ = ending.send(end);
         };
         self.tasks.spawn(job.in_current_span());
-        Response::new(ReceiverStream::new(stream))
+        let last_word = stream::once(async move {
+            end.await
+                .unwrap_or_else(|lost| Some(Error::internal(lost).into()))
+        });
+        let last_word = last_word.filter_map(async |end: Option<Status>| end.map(Err));
+        Response::new(ReceiverStream::new(messages).chain(last_word).boxed())
     }
 
     /// Ends a job whose server stops, or to whom nobody listens: asked before each chunk.

@@ -53,8 +53,8 @@ pub async fn connect(url: &DatabaseUrl, role: Option<&str>) -> Result<AsyncPgCon
     connect_with(url, role, "").await
 }
 
-/// The same with startup options of ours, such as `-c lock_timeout=15s`. A pooler that refuses startup
-/// options gets none of them.
+/// The same with startup options of ours, such as `-c lock_timeout=15s`. Where a pooler refuses startup options, they
+/// are set afterwards, for the session.
 ///
 /// # Errors
 /// As [`connect`].
@@ -63,7 +63,10 @@ pub(crate) async fn connect_with(
     role: Option<&str>,
     options: &str,
 ) -> Result<AsyncPgConnection, Error> {
-    let (client, connection) = if url.has_sessions() {
+    let Opened {
+        link: (client, connection),
+        is_configured,
+    } = if url.has_sessions() {
         open(url, role, options).await?
     } else {
         open(url, None, "").await?
@@ -74,13 +77,37 @@ pub(crate) async fn connect_with(
     if let Some(role) = role {
         ensure_role(&mut conn, url, role).await?;
     }
+    if !is_configured {
+        configure(&mut conn, url, options).await?;
+    }
     Ok(conn)
+}
+
+/// Sets what was asked for at the start of the connection, and refused there: without it a statement could run, or
+/// wait for a lock, for ever.
+async fn configure(
+    conn: &mut AsyncPgConnection,
+    url: &DatabaseUrl,
+    options: &str,
+) -> Result<(), Error> {
+    let settings = options
+        .split("-c ")
+        .filter_map(|option| option.trim().split_once('='));
+    for (name, value) in settings {
+        diesel::sql_query("SELECT set_config($1, $2, false)")
+            .bind::<diesel::sql_types::Text, _>(name)
+            .bind::<diesel::sql_types::Text, _>(value)
+            .execute(conn)
+            .await
+            .map_err(|e| failed(url, e.to_string()))?;
+    }
+    Ok(())
 }
 
 /// A raw client for what diesel hides: error codes and positions, batches with several statements.
 /// The connection lives until the client is dropped.
 pub(crate) async fn client(url: &DatabaseUrl) -> Result<(Client, JoinHandle<()>), Error> {
-    let (client, connection) = open(url, None, "").await?;
+    let (client, connection) = open(url, None, "").await?.link;
     let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::warn!(error = %describe(&error), "a database connection ended");
@@ -89,8 +116,14 @@ pub(crate) async fn client(url: &DatabaseUrl) -> Result<(Client, JoinHandle<()>)
     Ok((client, driver))
 }
 
-/// Opens the connection, without the role in the startup packet where that is refused.
-async fn open(url: &DatabaseUrl, role: Option<&str>, options: &str) -> Result<Link, Error> {
+/// A connection, and whether the startup options that were asked for, if any were, hold on it.
+struct Opened {
+    link: Link,
+    is_configured: bool,
+}
+
+/// Opens the connection, without startup options where they are refused.
+async fn open(url: &DatabaseUrl, role: Option<&str>, options: &str) -> Result<Opened, Error> {
     let mut config = url.config().clone();
     watch_network(&mut config);
     if let Some(role) = role {
@@ -104,10 +137,21 @@ async fn open(url: &DatabaseUrl, role: Option<&str>, options: &str) -> Result<Li
         Err(Attempt::Failed(error)) if role.is_some() && is_option_refused(&error) => {
             let mut config = url.config().clone();
             watch_network(&mut config);
-            let result = attempt(url, &config).await;
-            result.map_err(|e| e.into_error(url, None))
+            let link = attempt(url, &config)
+                .await
+                .map_err(|e| e.into_error(url, None))?;
+            Ok(Opened {
+                link,
+                is_configured: false,
+            })
         }
-        result => result.map_err(|e| e.into_error(url, role)),
+        result => {
+            let link = result.map_err(|e| e.into_error(url, role))?;
+            Ok(Opened {
+                link,
+                is_configured: true,
+            })
+        }
     }
 }
 

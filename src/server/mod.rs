@@ -125,7 +125,7 @@ impl Server {
         let (listener, address) = listen(settings.listen, "--listen").await?;
         let ops_listener = match settings.ops.ops_listen {
             OpsListen::Off => None,
-            OpsListen::At(address) => Some(listen(address, "--ops-listen; `off` has none").await?),
+            OpsListen::At(address) => Some(listen_for_operators(address).await?),
         };
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -221,6 +221,18 @@ impl Server {
     pub async fn failed(&mut self) -> Result<(), Error> {
         Ok((&mut self.transport).await??)
     }
+}
+
+/// The port for operators asks nobody who they are.
+async fn listen_for_operators(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "the port for operators has no authentication, and other machines reach it: they see counts, and the names \
+             of batches, sources and campaigns"
+        );
+    }
+    listen(address, "--ops-listen; `off` has none").await
 }
 
 async fn listen(

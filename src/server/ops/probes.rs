@@ -29,11 +29,17 @@ async fn readyz(State(ops): State<Arc<Ops>>) -> (StatusCode, &'static str) {
         let why = "not ready: the server is stopping\n";
         return (StatusCode::SERVICE_UNAVAILABLE, why);
     }
-    if !database_answers(&ops.pool).await {
-        let why = "not ready: the database does not answer within a second\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, why);
+    match tokio::time::timeout(PATIENCE, ops.pool.takes_writes()).await {
+        Ok(Ok(true)) => (StatusCode::OK, "ready\n"),
+        Ok(Ok(false)) => {
+            let why = "not ready: the database takes no writes\n";
+            (StatusCode::SERVICE_UNAVAILABLE, why)
+        }
+        Ok(Err(_)) | Err(_) => {
+            let why = "not ready: the database does not answer within a second\n";
+            (StatusCode::SERVICE_UNAVAILABLE, why)
+        }
     }
-    (StatusCode::OK, "ready\n")
 }
 
 /// Whether the database answers. Asked beside the pool, whose connections may all be busy with good reason.

@@ -3,7 +3,9 @@
 
 use std::process::{Child, Command};
 
-use leadvault::db::{DatabaseUrl, migrate};
+use diesel::{dsl::sql, sql_types::Text};
+use diesel_async::RunQueryDsl as _;
+use leadvault::db::{DatabaseUrl, Pool, PoolOptions, migrate};
 use tokio_postgres::NoTls;
 
 use super::load;
@@ -109,6 +111,7 @@ fn spawn(workspace: &Workspace, postgres: &Postgres, port: u16, pool_size: u32) 
         "[databases]
          leads = host=127.0.0.1 port={server} dbname=leads user=svc
          bare = host=127.0.0.1 port={server} dbname=leads user=bare
+         sessions = host=127.0.0.1 port={server} dbname=leads user=svc pool_mode=session
          [pgbouncer]
          listen_addr = 127.0.0.1
          listen_port = {port}
@@ -208,4 +211,33 @@ async fn a_login_that_does_not_act_as_the_role_is_told_what_to_run() {
         said.contains("ALTER ROLE bare SET role = 'leadvault_app'"),
         "{said}"
     );
+}
+
+/// Law 12: what a pool in session mode refuses at the start of a connection is set afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_pool_of_sessions_no_statement_runs_for_ever() {
+    let workspace = Workspace::new();
+    let Some(bouncer) = Bouncer::start(&workspace, 20).await else {
+        return;
+    };
+    let url = DatabaseUrl::parse(&bouncer.url("sessions")).unwrap();
+    let pool = Pool::connect(PoolOptions {
+        statement_timeout: std::time::Duration::from_secs(8),
+        ..PoolOptions::new(url)
+    })
+    .await
+    .unwrap();
+    let mut connection = pool.get().await.unwrap();
+    for (setting, value) in [
+        ("statement_timeout", "8s"),
+        ("lock_timeout", "2s"),
+        ("jit", "off"),
+        ("role", "leadvault_app"),
+    ] {
+        let set: String = diesel::select(sql::<Text>(&format!("current_setting('{setting}')")))
+            .get_result(&mut *connection)
+            .await
+            .unwrap();
+        assert_eq!(set, value, "{setting}");
+    }
 }

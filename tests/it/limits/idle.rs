@@ -51,7 +51,8 @@ async fn a_client_that_does_not_read_ends_its_export() {
         (owner.one::<i64>(open_transactions, &[]).await == 0).then_some(())
     })
     .await;
-    // Whoever reads after all is told.
+    // Whoever reads after all is told, however late: here after several times of what is waited for it.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     let stream = export.get_mut();
     let ended = loop {
         match stream.message().await {
