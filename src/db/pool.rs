@@ -26,7 +26,7 @@ use futures_util::pin_mut;
 
 use super::call::Call;
 use super::connect::connect_with;
-use super::doubt::{self, Doubt};
+use super::doubt;
 use super::error::Error;
 use super::lent::{Manager, PooledConnection};
 use super::point_reads::{PointReads, SharedConnection};
@@ -85,8 +85,6 @@ pub struct Pool {
     last_error: LastError,
     point_reads: Arc<PointReads>,
     waiting: Arc<AtomicU32>,
-    /// Raised where the URL asks for a server that takes writes.
-    doubt: Option<Doubt>,
 }
 
 /// How a pool is used at a moment.
@@ -117,7 +115,6 @@ impl Pool {
         let first = connect_as(&options).await?;
         let last_error = LastError::default();
         let point_reads = Arc::new(PointReads::new(options.clone()));
-        let doubt = options.url.asks_for_writes().then(Doubt::default);
         let url = Arc::new(options.url.clone());
         let options = Arc::new(options);
         let inner = bb8::Pool::builder()
@@ -128,11 +125,7 @@ impl Pool {
                     .max(options.busy_timeout),
             )
             .error_sink(Box::new(LogSink))
-            .build_unchecked(manager(
-                Arc::clone(&options),
-                last_error.clone(),
-                doubt.clone(),
-            ));
+            .build_unchecked(manager(Arc::clone(&options), last_error.clone()));
         // Full or broken cannot be yet; and if, the pool makes its own.
         let _ = inner.add(first);
         Ok(Self {
@@ -142,7 +135,6 @@ impl Pool {
             last_error,
             point_reads,
             waiting: Arc::default(),
-            doubt,
         })
     }
 
@@ -219,8 +211,7 @@ impl Pool {
     /// A server was found out that takes no writes any more. Where the URL asks for one that does, connections to
     /// it are thrown away.
     pub(crate) fn doubt(&self) {
-        if let Some(doubt) = &self.doubt {
-            doubt.raise();
+        if self.options.url.asks_for_writes() {
             self.point_reads.renew();
         }
     }
@@ -259,7 +250,8 @@ impl Pool {
     }
 }
 
-fn manager(options: Arc<PoolOptions>, last_error: LastError, doubt: Option<Doubt>) -> Manager {
+fn manager(options: Arc<PoolOptions>, last_error: LastError) -> Manager {
+    let asks_for_writes = options.url.asks_for_writes();
     let target = options.url.to_string();
     let mut config = ManagerConfig::default();
     config.custom_setup = Box::new(move |_target| {
@@ -267,7 +259,7 @@ fn manager(options: Arc<PoolOptions>, last_error: LastError, doubt: Option<Doubt
         establish(options, last_error).boxed()
     });
     config.recycling_method = RecyclingMethod::CustomFunction(Box::new(move |connection| {
-        throw_away_dead(connection, doubt.clone())
+        throw_away_dead(connection, asks_for_writes)
     }));
     // The manager keeps this text and gives it to the setup, which knows better: no password in it.
     AsyncDieselConnectionManager::new_with_config(target, config)
@@ -305,17 +297,19 @@ async fn establish(
     result.map_err(|e| diesel::ConnectionError::BadConnection(e.to_string()))
 }
 
-/// Like `RecyclingMethod::Fast`, and looks whether the socket is closed: no query, unless in doubt.
+/// Like `RecyclingMethod::Fast`, and looks whether the socket is closed: no query, unless the URL asks for a server
+/// that takes writes.
 fn throw_away_dead(
     connection: &mut AsyncPgConnection,
-    doubt: Option<Doubt>,
+    asks_for_writes: bool,
 ) -> BoxFuture<'_, diesel::QueryResult<()>> {
     if connection.is_broken() {
         return std::future::ready(Err(diesel::result::Error::BrokenTransactionManager)).boxed();
     }
-    match doubt {
-        Some(doubt) => async move { doubt.check(connection).await }.boxed(),
-        None => std::future::ready(Ok(())).boxed(),
+    if asks_for_writes {
+        doubt::check(connection).boxed()
+    } else {
+        std::future::ready(Ok(())).boxed()
     }
 }
 
