@@ -101,11 +101,12 @@ async fn a_stream_counts_once_when_it_ends() {
 
     let (lane, _) = app.lane(open("c", "apollo")).await.unwrap();
     drop(lane);
-    let cancelled = until("a client that went away", async || {
-        metric(&app, &bulk("CANCELLED")).await
-    });
-    assert_eq!(cancelled.await, 1.0);
-    assert_metric(&app, &format!("grpc_server_in_flight{labels}"), 0.0).await;
+    // Whether its end was seen as a reset or as a stream without `finish` is the network's to say.
+    until("a client that went away", async || {
+        let open = metric(&app, &format!("grpc_server_in_flight{labels}")).await;
+        (open == Some(0.0)).then_some(())
+    })
+    .await;
     assert_metric(
         &app,
         "leadvault_chunk_seconds_count{job=\"BulkIngest\"}",
