@@ -3,11 +3,8 @@
 
 use super::load;
 use crate::{
-    crash::{
-        exact::{assert_exact, stored},
-        rows::rows,
-    },
-    harness::{Postgres, Running, Service, Sql, Workspace, leadvault, until},
+    crash::{exact::assert_exact, rows::rows},
+    harness::{Postgres, Service, Sql, Workspace, leadvault, until},
 };
 
 const BATCH: &str = "failover";
@@ -55,13 +52,82 @@ impl Pair {
     }
 }
 
-/// Waits until the load is well on its way.
-async fn until_underway(sql: &Sql, loader: &mut Running) {
-    until("rows to be stored", async || {
-        assert!(!loader.has_ended(), "the load ended early");
-        (stored(sql, BATCH).await > 2_000).then_some(())
+/// Lets a load come past its first rows and no further: nobody who is slow misses it on its way.
+struct Barrier(Sql);
+
+impl Barrier {
+    async fn raise(primary: &Postgres) -> Self {
+        let sql = Sql::connect(&primary.url("leads")).await;
+        sql.run(
+            "CREATE FUNCTION wait_at_the_barrier() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 IF (SELECT sum(next_offset) > 2000 FROM intake.batch_lanes) THEN
+                     PERFORM pg_advisory_xact_lock_shared(1);
+                 END IF;
+                 RETURN NULL;
+             END $$;
+             CREATE TRIGGER barrier BEFORE INSERT ON intake.batch_chunks
+             EXECUTE FUNCTION wait_at_the_barrier();
+             SELECT pg_advisory_lock(1)",
+        )
+        .await;
+        Self(sql)
+    }
+
+    async fn until_reached(&self) {
+        until("the load to come to the barrier", async || {
+            let waiting: i64 = self
+                .0
+                .one(
+                    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted",
+                    &[],
+                )
+                .await;
+            (waiting > 0).then_some(())
+        })
+        .await;
+    }
+
+    async fn lift(&self) {
+        self.0.run("SELECT pg_advisory_unlock(1)").await;
+    }
+}
+
+/// A primary at which nothing that begins from a moment on can write.
+struct Refusing {
+    sql: Sql,
+    since: String,
+}
+
+/// Waits until every connection of a primary was told to take no writes.
+async fn until_refusing(primary: &Postgres) -> Refusing {
+    // A new connection knows the setting only when every older one has been told of it.
+    let sql = until("the setting to be known", async || {
+        let sql = Sql::connect(&primary.url("leads")).await;
+        let read_only: String = sql.one("SHOW default_transaction_read_only", &[]).await;
+        (read_only == "on").then_some(sql)
     })
     .await;
+    let since = sql.one("SELECT clock_timestamp()::text", &[]).await;
+    Refusing { sql, since }
+}
+
+impl Refusing {
+    /// What began before may still commit, whether it has written anything yet or not.
+    async fn until_nothing_older(&self) {
+        until("the last write to have ended", async || {
+            let older: i64 = self
+                .sql
+                .one(
+                    "SELECT count(*) FROM pg_stat_activity
+                     WHERE xact_start <= $1::text::timestamptz AND datname = current_database()",
+                    &[&self.since],
+                )
+                .await;
+            (older == 0).then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,9 +136,9 @@ async fn law_2_a_standby_takes_over_in_the_middle_of_a_load() {
     let rows = rows(30_000);
     let file = workspace.file("rows.ndjson", &rows.ndjson);
     let pair = Pair::start(&workspace).await;
+    let barrier = Barrier::raise(&pair.primary).await;
     let mut loader = load(&file, &pair.service.endpoint(), BATCH, 2);
-    let sql = Sql::connect(&pair.primary.url("leads")).await;
-    until_underway(&sql, &mut loader).await;
+    barrier.until_reached().await;
 
     pair.primary.stop("immediate");
     assert!(
@@ -95,25 +161,15 @@ async fn law_2_an_old_primary_that_lives_on_is_left() {
     let rows = rows(30_000);
     let file = workspace.file("rows.ndjson", &rows.ndjson);
     let pair = Pair::start(&workspace).await;
+    let barrier = Barrier::raise(&pair.primary).await;
     let mut loader = load(&file, &pair.service.endpoint(), BATCH, 2);
-    let sql = Sql::connect(&pair.primary.url("leads")).await;
-    until_underway(&sql, &mut loader).await;
+    barrier.until_reached().await;
 
     pair.primary.set("default_transaction_read_only = on");
     pair.primary.reload();
-    // What began before may still commit; nothing does after that.
-    until("the last write to have ended", async || {
-        let writing: i64 = sql
-            .one(
-                "SELECT count(*) FROM pg_stat_activity
-                 WHERE backend_xid IS NOT NULL AND datname = current_database()",
-                &[],
-            )
-            .await;
-        let read_only: String = sql.one("SHOW default_transaction_read_only", &[]).await;
-        (writing == 0 && read_only == "on").then_some(())
-    })
-    .await;
+    let refusing = until_refusing(&pair.primary).await;
+    barrier.lift().await;
+    refusing.until_nothing_older().await;
     assert!(!loader.has_ended(), "the load was over before the switch");
     pair.standby.promote();
 
