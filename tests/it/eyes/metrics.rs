@@ -101,12 +101,20 @@ async fn a_stream_counts_once_when_it_ends() {
 
     let (lane, _) = app.lane(open("c", "apollo")).await.unwrap();
     drop(lane);
-    // Whether its end was seen as a reset or as a stream without `finish` is the network's to say.
     until("a client that went away", async || {
         let open = metric(&app, &format!("grpc_server_in_flight{labels}")).await;
         (open == Some(0.0)).then_some(())
     })
     .await;
+    // Whether its end was seen as a reset or as a stream without `finish` is the network's to say.
+    let (_, text) = app.page("/metrics").await;
+    let ended = text
+        .lines()
+        .filter(|line| line.starts_with("grpc_server_handled_total"))
+        .filter(|line| line.contains("grpc_method=\"BulkIngest\""))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
+    assert_eq!(ended.sum::<f64>(), 2.0, "{text}");
+    assert_metric(&app, &bulk("OK"), 1.0).await;
     assert_metric(
         &app,
         "leadvault_chunk_seconds_count{job=\"BulkIngest\"}",
