@@ -21,6 +21,9 @@ use crate::harness::{App, refused};
 const WORKERS: usize = 200;
 const PEOPLE: i32 = 300;
 const LEASE_MS: i64 = 50;
+/// How long a worker rests that was too late, twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the workers saw.
 #[derive(Default)]
@@ -39,6 +42,7 @@ struct Journal {
 /// takes its place.
 async fn work(app: &App, journal: &Journal, channel: Channel, nth: usize) {
     let mut client = PeopleServiceClient::new(channel);
+    let mut pause = FIRST_PAUSE;
     for round in nth.. {
         let request = LeaseEnrichmentRequest {
             worker: format!("worker {nth}"),
@@ -71,27 +75,36 @@ async fn work(app: &App, journal: &Journal, channel: Channel, nth: usize) {
             // The work itself takes longer than the lease.
             tokio::time::sleep(Duration::from_millis(60)).await;
         }
+        let mut has_lost = false;
         for lease in leases {
-            end(&mut client, journal, lease).await;
+            has_lost |= !end(&mut client, journal, lease).await;
+        }
+        // On a machine that is too busy for so short a lease nobody would ever be in time.
+        if has_lost {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        } else {
+            pause = FIRST_PAUSE;
         }
     }
 }
 
-/// Completes a lease; whoever lost it must be told so.
-async fn end(client: &mut PeopleServiceClient<Channel>, journal: &Journal, lease: Lease) {
+/// Completes a lease and says whether that was in time; whoever lost it must be told so.
+async fn end(client: &mut PeopleServiceClient<Channel>, journal: &Journal, lease: Lease) -> bool {
     let (person_id, token) = (id(&lease), lease.lease_token);
     loop {
         let request = found(&person_id, token, &format!("by token {token}"));
         match client.complete_enrichment(request).await {
             Ok(_) => {
                 let mut completions = journal.completions.lock().unwrap();
-                return completions.push((person_id, token));
+                completions.push((person_id, token));
+                return true;
             }
             Err(status) if status.code() == Code::ResourceExhausted => {}
             Err(status) => {
                 refused(Err::<tonic::Response<()>, _>(status)).is(Code::Aborted, "LEASE_LOST");
                 journal.lost.fetch_add(1, Ordering::Relaxed);
-                return;
+                return false;
             }
         }
     }
