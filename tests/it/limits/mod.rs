@@ -6,6 +6,7 @@ mod idle;
 mod in_flight;
 mod network;
 mod overload;
+mod places;
 
 use std::time::Duration;
 
