@@ -20,7 +20,7 @@ use crate::{
     config::Limits,
     db::{Call, Pool, PooledConnection, SharedConnection},
     metrics::Metrics,
-    rpc::Error,
+    rpc::{Error, Place},
 };
 
 /// How many messages of a streamed answer wait for a client that reads slowly, before their maker waits.
@@ -129,7 +129,8 @@ impl Room {
 
     /// Starts a job of the server's own that answers in a stream. What it fails with ends the stream, however late its
     /// client comes to read it: it goes beside the messages, which may wait for a client that does not take them. A job
-    /// that is lost is a failure, too; only one that did all of its work ends without a word.
+    /// that is lost is a failure, too; only one that did all of its work ends without a word. The job has the place of
+    /// its call, which is free by the time that its end is read.
     pub(crate) fn stream<T: Send + 'static, Job>(
         self: &Arc<Self>,
         job: impl FnOnce(Arc<Self>, Answers<T>) -> Job,
@@ -140,11 +141,13 @@ impl Room {
         let (answers, messages) = mpsc::channel(ANSWER_BUFFER);
         let (ending, end) = oneshot::channel();
         let job = job(Arc::clone(self), answers);
+        let place = Place::of_call();
         let job = async move {
             let end = match job.await {
                 Err(Ended::Failed(error)) => Some(error.into()),
                 Err(Ended::Cancelled) | Ok(()) => None,
             };
+            drop(place);
             // Whoever went away does not hear it.
             let _ = ending.send(end);
         };

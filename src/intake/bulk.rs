@@ -4,14 +4,11 @@
 //! writer does them in order and answers. So at most three frames are in memory, acks come in order, and an
 //! error comes after the acks of what was stored before it. Both tasks are the server's, not the call's: a
 //! client that vanishes cannot cut a transaction.
+//!
+//! The last word of a stream has its room among the answers from the beginning, so that it never waits for a client
+//! that does not read, and is there for one that reads late.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 use tonic::{Status, Streaming};
@@ -23,6 +20,7 @@ use super::{
     repository::{self, NewBatch, OpenedLane},
     service::Shared,
     stream::{Split, Stream},
+    unacked::Unacked,
 };
 use crate::{
     domain::{Actor, Fate, Tally},
@@ -31,7 +29,8 @@ use crate::{
         BulkIngestRequest, BulkIngestResponse, Rejection, bulk_ingest_request as request,
         bulk_ingest_response as response,
     },
-    rpc::{Error, to_timestamp},
+    room::Ended,
+    rpc::{Error, Place, to_timestamp},
 };
 
 /// The most rejections that an ack holds; the rest are found by `ListRejectedRows`.
@@ -58,27 +57,41 @@ struct OpenLane {
     actor: Actor,
 }
 
-/// Serves a stream to its end.
-pub(super) async fn serve(
+/// Serves a stream to its end. It has the place of its call, which is free by the time that its end is read.
+pub(super) fn serve(
     shared: Arc<Shared>,
     actor: Actor,
     inbound: Streaming<BulkIngestRequest>,
     answers: Answers,
-) {
+) -> impl Future<Output = ()> + Send + 'static {
+    let place = Place::of_call();
+    async move {
+        // Nothing was said yet: only a client that is gone leaves no room.
+        let Ok(last_word) = answers.clone().reserve_owned().await else {
+            return;
+        };
+        let ended = serve_lane(shared, actor, inbound, answers).await;
+        drop(place);
+        if let Err(Ended::Failed(error)) = ended {
+            last_word.send(Err(error.into()));
+        }
+    }
+}
+
+async fn serve_lane(
+    shared: Arc<Shared>,
+    actor: Actor,
+    inbound: Streaming<BulkIngestRequest>,
+    answers: Answers,
+) -> Result<(), Ended> {
     let mut reader = Reader {
         stream: Stream::new(),
         unacked: Unacked::new(),
         inbound,
+        answers: answers.clone(),
         shared,
     };
-    let open = match reader.open(actor).await {
-        Ok(open) => open,
-        Err(error) => {
-            // A client that is gone needs no answer.
-            let _ = answers.send(Err(error.into())).await;
-            return;
-        }
-    };
+    let open = reader.open(actor).await?;
     let (jobs, queue) = mpsc::channel(1);
     let writer = Writer {
         shared: Arc::clone(&reader.shared),
@@ -86,33 +99,8 @@ pub(super) async fn serve(
         open,
         answers,
     };
-    tokio::join!(reader.read(jobs), writer.write(queue));
-}
-
-/// How many jobs wait for their answer, and when the last one had it: while there are any, the client may be
-/// silent, and from then on it is its turn.
-#[derive(Clone)]
-struct Unacked(Arc<(AtomicUsize, Mutex<Instant>)>);
-
-impl Unacked {
-    fn new() -> Self {
-        Self(Arc::new((AtomicUsize::new(0), Mutex::new(Instant::now()))))
-    }
-
-    fn add(&self) {
-        self.0.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn answered(&self) {
-        *self.0.1.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.0.0.fetch_sub(1, Ordering::Release);
-    }
-
-    /// When the last job was answered; `None` while one waits.
-    fn silent_since(&self) -> Option<Instant> {
-        (self.0.0.load(Ordering::Acquire) == 0)
-            .then(|| *self.0.1.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+    let ((), ended) = tokio::join!(reader.read(jobs), writer.write(queue));
+    ended
 }
 
 struct Reader {
@@ -120,6 +108,7 @@ struct Reader {
     stream: Stream,
     unacked: Unacked,
     inbound: Streaming<BulkIngestRequest>,
+    answers: Answers,
 }
 
 impl Reader {
@@ -195,7 +184,7 @@ impl Reader {
         Ok(Job::Store(split, chunk))
     }
 
-    /// The next message; `None` at the end of the client's side.
+    /// The next message; `None` at the end of the client's side, and where nobody hears the answers any more.
     async fn next(&mut self) -> Result<Option<request::Message>, Error> {
         let shutdown = self.shared.shutdown.clone();
         let idle = self.shared.limits.stream_idle_timeout;
@@ -216,6 +205,7 @@ impl Reader {
                         Err(Error::Transport(status))
                     }
                 },
+                () = self.answers.closed() => return Ok(None),
                 () = tokio::time::sleep_until(deadline) => {
                     let now = Instant::now();
                     deadline = match self.unacked.silent_since() {
@@ -238,33 +228,37 @@ struct Writer {
 
 impl Writer {
     /// Does jobs in order until there are no more, the client is gone, or one fails.
-    async fn write(self, mut jobs: mpsc::Receiver<Job>) {
+    async fn write(self, mut jobs: mpsc::Receiver<Job>) -> Result<(), Ended> {
         let opened = response::Message::Opened(response::Opened {
             next_offset: self.open.opened.next_offset,
             finished: self.open.opened.finished,
         });
-        let mut sent = self.answer(Ok(opened)).await;
-        while sent && let Some(job) = jobs.recv().await {
-            let result = self.act(job).await;
-            // The summary ends the stream, and so does an error.
-            let last = !matches!(result, Ok(response::Message::Ack(_)));
-            sent = self.answer(result).await && !last;
+        self.answer(opened).await?;
+        while let Some(job) = jobs.recv().await {
+            let message = self.act(job).await?;
+            let is_last = !matches!(message, response::Message::Ack(_));
+            self.answer(message).await?;
             self.unacked.answered();
+            if is_last {
+                break;
+            }
         }
+        Ok(())
     }
 
-    /// Says whether the client is still there. One that takes no answers for as long as it may be silent is
-    /// not: it would hold its frames, and the shutdown.
-    async fn answer(&self, result: Result<response::Message, Error>) -> bool {
-        let message = result
-            .map(|message| BulkIngestResponse {
-                message: Some(message),
-            })
-            .map_err(Status::from);
-        let sending = self.answers.send(message);
-        tokio::time::timeout(self.shared.limits.stream_idle_timeout, sending)
-            .await
-            .is_ok_and(|sent| sent.is_ok())
+    /// Ends the stream of a client that takes no answers for as long as it may be silent: it would hold its frames,
+    /// and the shutdown.
+    async fn answer(&self, message: response::Message) -> Result<(), Ended> {
+        let message = BulkIngestResponse {
+            message: Some(message),
+        };
+        let idle = self.shared.limits.stream_idle_timeout;
+        let sending = self.answers.send(Ok(message));
+        match tokio::time::timeout(idle, sending).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Ended::Cancelled),
+            Err(_) => Err(Error::StreamStalled(idle).into()),
+        }
     }
 
     async fn act(&self, job: Job) -> Result<response::Message, Error> {

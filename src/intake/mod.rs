@@ -21,5 +21,6 @@ mod repository;
 mod service;
 mod stream;
 mod trace;
+mod unacked;
 
 pub use service::Intake;

@@ -7,6 +7,7 @@
 //! Guarantee: to count costs an atomic addition or a short lock, never a query and never a formatted text.
 
 mod calls;
+mod connections;
 mod rows;
 mod work;
 
@@ -52,6 +53,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     calls: calls::Calls,
+    connections: connections::Connections,
     rows: rows::Rows,
     work: work::Work,
 }
@@ -65,6 +67,7 @@ impl Metrics {
         let calls = calls::Calls::new(descriptors, &mut registry);
         let own = registry.sub_registry_with_prefix(PREFIX);
         about_the_process(own);
+        let connections = connections::Connections::new(own);
         let rows = rows::Rows::new(own);
         let work = work::Work::new(own);
         for collector in collectors {
@@ -73,6 +76,7 @@ impl Metrics {
         Self(Arc::new(Inner {
             registry,
             calls,
+            connections,
             rows,
             work,
         }))
@@ -82,6 +86,21 @@ impl Metrics {
     #[must_use]
     pub fn method(&self, path: &str) -> &Arc<Method> {
         self.0.calls.method(path)
+    }
+
+    /// A client has connected.
+    pub(crate) fn connection_opened(&self) {
+        self.0.connections.open.inc();
+    }
+
+    /// A connection is closed.
+    pub(crate) fn connection_closed(&self) {
+        self.0.connections.open.dec();
+    }
+
+    /// A client was turned away, since as many are connected as may be.
+    pub(crate) fn connection_refused(&self) {
+        self.0.connections.refused.inc();
     }
 
     /// Rows of a source were stored or refused; only those that are new.

@@ -10,12 +10,16 @@ use crate::proto;
 
 const HEALTH: &str = "/grpc.health.";
 const REFLECTION: &str = "/grpc.reflection.";
+/// The only one of them with one message each way.
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// What kind of call a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Health or reflection: answered whatever the load is.
-    Watching,
+    /// A look at the health: answered whatever the load is.
+    Probe,
+    /// A stream of health or reflection: none of the service's clients.
+    Watch,
     /// One message each way.
     Unary,
     /// With a stream, either way.
@@ -51,8 +55,10 @@ impl Methods {
 
     /// What kind of call a path is; a path of no method is refused soon, and unary.
     pub(super) fn kind(&self, path: &str) -> Kind {
-        if path.starts_with(HEALTH) || path.starts_with(REFLECTION) {
-            Kind::Watching
+        if path == HEALTH_CHECK {
+            Kind::Probe
+        } else if path.starts_with(HEALTH) || path.starts_with(REFLECTION) {
+            Kind::Watch
         } else if self.streams.contains(path) {
             Kind::Stream
         } else {
@@ -78,10 +84,11 @@ mod tests {
                 Kind::Stream,
             ),
             ("/leadvault.vault.v1.VaultService/GetContact", Kind::Unary),
-            ("/grpc.health.v1.Health/Watch", Kind::Watching),
+            ("/grpc.health.v1.Health/Check", Kind::Probe),
+            ("/grpc.health.v1.Health/Watch", Kind::Watch),
             (
                 "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-                Kind::Watching,
+                Kind::Watch,
             ),
         ] {
             assert_eq!(methods.kind(path), kind, "{path}");

@@ -5,6 +5,7 @@
 //! finish, and what is not done by then is cut after a grace period: a client that holds its connection
 //! open cannot keep the process alive.
 
+mod connections;
 mod deadline;
 pub mod doors;
 mod health;
@@ -17,15 +18,14 @@ mod repeat;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{
-    server::NamedService,
-    transport::server::{Router, TcpIncoming},
-};
+use tonic::{server::NamedService, transport::server::Router};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::layer::util::{Identity, Stack};
 
 use self::{
+    connections::Entrance,
     deadline::DeadlineLayer,
     doors::{Doors, GuardLayer},
     in_flight::InFlightLayer,
@@ -86,9 +86,6 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up: {}", crate::db::error::chain(.0))]
-    Tls(tonic::transport::Error),
     /// The descriptors are broken, which a build would have shown.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -120,7 +117,7 @@ impl Server {
     /// Serves on the address of the settings, behind the doors, over a pool on a migrated database.
     ///
     /// # Errors
-    /// [`Error::Listen`], [`Error::Tls`].
+    /// [`Error::Listen`].
     pub async fn start(settings: ServiceSettings, doors: Doors, pool: Pool) -> Result<Self, Error> {
         let (listener, address) = listen(settings.listen, "--listen").await?;
         let ops_listener = match settings.ops.ops_listen {
@@ -137,9 +134,11 @@ impl Server {
         let sweep = Sweep::new(pool.clone(), &settings.enrichment, metrics.clone());
         let observe = ObserveLayer::new(metrics.clone(), traces.clone());
         let health_watch = health::watch(health.clone(), pool.clone());
+        let entrance = Entrance::new(listener, settings.calls.max_connections, metrics.clone());
+        let tls = doors.tls().map(TlsAcceptor::from);
         let router = router(
             settings,
-            doors,
+            &doors,
             pool.clone(),
             metrics.clone(),
             observe,
@@ -148,9 +147,13 @@ impl Server {
         )?
         .add_service(health_service);
         tasks.spawn(sweep.run(shutdown.clone()));
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let stop = shutdown.clone().cancelled_owned();
-        let transport = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stop));
+        let transport = match tls {
+            Some(tls) => {
+                tokio::spawn(router.serve_with_incoming_shutdown(entrance.over_tls(tls), stop))
+            }
+            None => tokio::spawn(router.serve_with_incoming_shutdown(entrance.plain(), stop)),
+        };
         set_health(&health, ServingStatus::Serving).await;
         let ops = Ops::new(metrics, queues, pool, shutdown.clone());
         let ops = ops_listener.map(|(listener, address)| OpsServer::start(listener, address, ops));
@@ -262,14 +265,13 @@ fn metrics(pool: &Pool, queues: &Queues) -> Metrics {
 
 fn router(
     settings: ServiceSettings,
-    doors: Doors,
+    doors: &Doors,
     pool: Pool,
     metrics: Metrics,
     observe: ObserveLayer,
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
 ) -> Result<Router<Layers>, Error> {
-    let has_reflection = doors.has_reflection();
     let mut transport = transport(doors, observe, &settings.calls)?;
     let max_message_bytes = settings.limits.max_message_bytes();
     let vault = Vault::new(
@@ -315,7 +317,7 @@ fn router(
         tasks.clone(),
     );
     let intake = IntakeServiceServer::new(intake).max_decoding_message_size(max_message_bytes);
-    let reflections = if has_reflection {
+    let reflections = if doors.has_reflection() {
         Some((reflection().build_v1()?, reflection().build_v1alpha()?))
     } else {
         None
@@ -333,12 +335,12 @@ fn router(
 
 /// What is between the network and the services.
 fn transport(
-    doors: Doors,
+    doors: &Doors,
     observe: ObserveLayer,
     calls: &CallSettings,
 ) -> Result<tonic::transport::Server<Layers>, Error> {
     let (in_flight, deadline) = limited(calls)?;
-    let server = tonic::transport::Server::builder()
+    Ok(tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
@@ -349,11 +351,7 @@ fn transport(
         .layer(doors.layer())
         .layer(in_flight)
         .layer(deadline)
-        .layer(RepeatLayer::new(repeat::Methods::load()?));
-    match doors.into_tls() {
-        Some(tls) => server.tls_config(tls).map_err(Error::Tls),
-        None => Ok(server),
-    }
+        .layer(RepeatLayer::new(repeat::Methods::load()?)))
 }
 
 fn limited(settings: &CallSettings) -> Result<(InFlightLayer, DeadlineLayer), Error> {

@@ -5,12 +5,15 @@
 //!   given up: its statement ends in PostgreSQL too, see [`Call`]. A bulk chunk that is being written is never
 //!   cut.
 //! * One that arrives with no time left is answered without a look.
-//! * A stream ends at its caller's deadline with the same words; it has no default.
-//! * Health and reflection have none.
+//! * A stream ends at its caller's deadline with the same words, whether or not its client reads; it has no default.
+//!   Its answer begins within the default, so that a client which opens it must also say what it wants.
+//! * The message of a call arrives within the default, too, however long its caller waits for the answer.
+//! * A look at the health has the default, and at least [`SHORTEST_OF_PROBES`]; those who watch have none.
 //!
 //! tonic itself reads `grpc-timeout`, outside of every layer, and answers `CANCELLED`. It asks what is inside
 //! first, so whoever is a little earlier wins: [`margin`], which also gives the answer time to arrive.
 
+mod arrival;
 mod body;
 mod timeout;
 
@@ -30,12 +33,14 @@ use tokio::{
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use self::{body::DeadlineBody, timeout::grpc_timeout};
+use self::{arrival::ArrivingBody, body::DeadlineBody, timeout::grpc_timeout};
 use super::methods::{Kind, Methods};
 use crate::{db::Call, rpc::Error};
 
 /// The most that an answer is ahead of its deadline.
 const LARGEST_MARGIN: Duration = Duration::from_millis(100);
+/// The least time that a look at the health is given: calls may be meant to be short, and probes come from elsewhere.
+const SHORTEST_OF_PROBES: Duration = Duration::from_secs(10);
 
 /// When a call has to be answered, and how long that was.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +68,44 @@ impl Deadline {
     }
 }
 
+/// When a call must have been done with what.
+#[derive(Clone, Copy, Debug, Default)]
+struct Deadlines {
+    /// The head of its answer, which is all of it where there is no stream.
+    head: Option<Deadline>,
+    /// The last of a streamed answer.
+    end: Option<Deadline>,
+    /// Its message.
+    arrival: Option<Deadline>,
+}
+
+impl Deadlines {
+    fn of(kind: Kind, given: Option<Duration>, default: Duration) -> Self {
+        let given = given.map(|given| Deadline::of(given, true));
+        let default = Deadline::of(default, false);
+        let shorter = given.filter(|given| given.at <= default.at);
+        match kind {
+            Kind::Watch => Self::default(),
+            Kind::Probe => Self {
+                head: Some(Deadline::of(default.given.max(SHORTEST_OF_PROBES), false)),
+                ..Self::default()
+            },
+            Kind::Unary => Self {
+                head: Some(given.unwrap_or(default)),
+                end: None,
+                arrival: given
+                    .is_some_and(|given| given.at > default.at)
+                    .then_some(default),
+            },
+            Kind::Stream => Self {
+                head: Some(shorter.unwrap_or(default)),
+                end: given,
+                arrival: None,
+            },
+        }
+    }
+}
+
 /// By how much an answer is ahead of its deadline, so that it arrives before its caller's clock rings.
 fn margin(given: Duration) -> Duration {
     (given / 10).min(LARGEST_MARGIN)
@@ -80,24 +123,21 @@ impl DeadlineLayer {
         Self { methods, default }
     }
 
-    fn deadline<B>(&self, request: &Request<B>, kind: Kind) -> Result<Option<Deadline>, Error> {
-        if kind == Kind::Watching {
-            return Ok(None);
-        }
-        let given = grpc_timeout(request.headers())?;
-        Ok(match (given, kind) {
-            (Some(given), _) => Some(Deadline::of(given, true)),
-            (None, Kind::Unary) => Some(Deadline::of(self.default, false)),
-            (None, _) => None,
-        })
+    fn deadlines<B>(&self, request: &Request<B>) -> Result<Deadlines, Error> {
+        let kind = self.methods.kind(request.uri().path());
+        let given = match kind {
+            Kind::Probe | Kind::Watch => None,
+            Kind::Unary | Kind::Stream => grpc_timeout(request.headers())?,
+        };
+        Ok(Deadlines::of(kind, given, self.default))
     }
 }
 
 impl<S> Layer<S> for DeadlineLayer {
-    type Service = Deadlines<S>;
+    type Service = InTime<S>;
 
-    fn layer(&self, inner: S) -> Deadlines<S> {
-        Deadlines {
+    fn layer(&self, inner: S) -> InTime<S> {
+        InTime {
             layer: self.clone(),
             inner,
         }
@@ -106,14 +146,14 @@ impl<S> Layer<S> for DeadlineLayer {
 
 /// Services whose calls have deadlines.
 #[derive(Clone, Debug)]
-pub(super) struct Deadlines<S> {
+pub(super) struct InTime<S> {
     layer: DeadlineLayer,
     inner: S,
 }
 
-impl<S, B> Service<Request<B>> for Deadlines<S>
+impl<S> Service<Request<Body>> for InTime<S>
 where
-    S: Service<Request<B>, Response = Response<Body>>,
+    S: Service<Request<Body>, Response = Response<Body>>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -123,22 +163,27 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let kind = self.layer.methods.kind(request.uri().path());
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let call = Arc::new(Call::default());
-        match self.layer.deadline(&request, kind) {
-            Err(refusal) => Bounded::refused(call, refusal.into()),
-            Ok(Some(deadline)) if deadline.at <= Instant::now() => {
-                Bounded::refused(call, deadline.exceeded())
-            }
-            Ok(deadline) => Bounded {
-                inner: Some(Arc::clone(&call).scope(self.inner.call(request))),
-                timer: deadline.map(|deadline| sleep_until(deadline.at)),
-                deadline,
-                is_stream: kind == Kind::Stream,
-                refusal: None,
-                call,
-            },
+        let deadlines = match self.layer.deadlines(&request) {
+            Ok(deadlines) => deadlines,
+            Err(refusal) => return Bounded::refused(call, refusal.into()),
+        };
+        if let Some(head) = deadlines.head
+            && head.at <= Instant::now()
+        {
+            return Bounded::refused(call, head.exceeded());
+        }
+        let request = match deadlines.arrival {
+            Some(arrival) => request.map(|body| Body::new(ArrivingBody::new(body, arrival))),
+            None => request,
+        };
+        Bounded {
+            inner: Some(Arc::clone(&call).scope(self.inner.call(request))),
+            timer: deadlines.head.map(|head| sleep_until(head.at)),
+            deadlines,
+            refusal: None,
+            call,
         }
     }
 }
@@ -151,8 +196,7 @@ pin_project! {
         inner: Option<TaskLocalFuture<Arc<Call>, F>>,
         #[pin]
         timer: Option<Sleep>,
-        deadline: Option<Deadline>,
-        is_stream: bool,
+        deadlines: Deadlines,
         refusal: Option<Status>,
         call: Arc<Call>,
     }
@@ -172,8 +216,7 @@ impl<F> Bounded<F> {
         Self {
             inner: None,
             timer: None,
-            deadline: None,
-            is_stream: false,
+            deadlines: Deadlines::default(),
             refusal: Some(refusal),
             call,
         }
@@ -195,8 +238,8 @@ where
             && let Poll::Ready(answered) = inner.poll(context)
         {
             this.inner.set(None);
-            let deadline = this.deadline.filter(|_| *this.is_stream);
-            return Poll::Ready(answered.map(|response| bound(response, deadline)));
+            let end = this.deadlines.end;
+            return Poll::Ready(answered.map(|response| bound(response, end)));
         }
         let Some(timer) = this.timer.as_mut().as_pin_mut() else {
             return Poll::Pending;
@@ -204,7 +247,7 @@ where
         ready!(timer.poll(context));
         this.call.expire();
         this.inner.set(None);
-        let exceeded = this.deadline.map(Deadline::exceeded);
+        let exceeded = this.deadlines.head.map(Deadline::exceeded);
         Poll::Ready(Ok(exceeded
             .unwrap_or_else(|| Status::unknown(""))
             .into_http()))

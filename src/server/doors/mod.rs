@@ -9,11 +9,12 @@ mod clients;
 mod guard;
 mod pem;
 mod roles;
+mod tls;
 mod token;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use tonic::transport::ServerTlsConfig;
+use rustls::ServerConfig;
 
 pub use clients::ClientsFile;
 pub(crate) use clients::parse_name;
@@ -21,15 +22,13 @@ use guard::Guard;
 pub(crate) use guard::GuardLayer;
 pub(crate) use pem::{PemFile, Validity, authorities, identity, validity};
 pub use roles::Role;
+pub(crate) use tls::tls;
 pub use token::{Token, TokenHash};
 
 use crate::{
     config::{DoorSettings, Reflection},
     proto,
 };
-
-/// How long a client has for the handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the doors cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +71,7 @@ pub enum Error {
 /// The doors of a server.
 #[derive(Debug)]
 pub struct Doors {
-    tls: Option<ServerTlsConfig>,
+    tls: Option<Arc<ServerConfig>>,
     guard: Option<Arc<Guard>>,
     reflection: Reflection,
 }
@@ -124,32 +123,9 @@ impl Doors {
     }
 
     /// What the handshake needs.
-    pub(super) fn into_tls(self) -> Option<ServerTlsConfig> {
-        self.tls
+    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.clone()
     }
-}
-
-/// What the files of the settings make; none where TLS is not asked for.
-pub(crate) fn tls(settings: &DoorSettings) -> Result<Option<ServerTlsConfig>, Error> {
-    let (Some(certificate), Some(key)) = (&settings.tls_certificate, &settings.tls_key) else {
-        return Ok(None);
-    };
-    let file = |setting, path| PemFile { setting, path };
-    let identity = identity(
-        file("--tls-certificate", certificate),
-        file("--tls-key", key),
-    )?;
-    let mut config = ServerTlsConfig::new()
-        .identity(identity)
-        .timeout(HANDSHAKE_TIMEOUT);
-    if let Some(path) = &settings.tls_client_ca {
-        let authorities = authorities(file("--tls-client-ca", path))?;
-        // The guard asks who calls; a probe of health needs no certificate, nor does a client with a token.
-        config = config
-            .client_ca_root(authorities)
-            .client_auth_optional(true);
-    }
-    Ok(Some(config))
 }
 
 /// What an address lacks that others reach, and what would be right. TLS without clients lets everybody do

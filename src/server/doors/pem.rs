@@ -47,7 +47,7 @@ impl PemFile<'_> {
         })
     }
 
-    fn error(&self, detail: impl ToString) -> Error {
+    pub(super) fn error(&self, detail: impl ToString) -> Error {
         Error::File {
             setting: self.setting,
             path: self.path.to_owned(),
@@ -56,11 +56,19 @@ impl PemFile<'_> {
     }
 }
 
-/// A certificate with its key: they belong together.
+/// A certificate with its key, as a client shows it: they belong together.
 pub(crate) fn identity(certificate: PemFile<'_>, key: PemFile<'_>) -> Result<Identity, Error> {
-    let (certificate_pem, key_pem) = (certificate.read()?, key.read()?);
-    let chain = certificate.certificates(&certificate_pem)?;
-    let der = key.key(&key_pem)?;
+    certified_key(certificate, key)?;
+    Ok(Identity::from_pem(certificate.read()?, key.read()?))
+}
+
+/// A certificate with its key: they belong together.
+pub(super) fn certified_key(
+    certificate: PemFile<'_>,
+    key: PemFile<'_>,
+) -> Result<CertifiedKey, Error> {
+    let chain = certificate.certificates(&certificate.read()?)?;
+    let der = key.key(&key.read()?)?;
     CertifiedKey::from_der(chain, der, &default_provider()).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => key.error(format!(
             "is not the key of the certificate in {} ({}), which must come first there",
@@ -71,12 +79,17 @@ pub(crate) fn identity(certificate: PemFile<'_>, key: PemFile<'_>) -> Result<Ide
             certificate.error(format!("its first certificate cannot be read: {error}"))
         }
         _ => key.error(format!("its key cannot be used: {error}")),
-    })?;
-    Ok(Identity::from_pem(certificate_pem, key_pem))
+    })
+}
+
+/// The certificates of authorities, each of which can be one, as a client checks a server by them.
+pub(crate) fn authorities(file: PemFile<'_>) -> Result<Certificate, Error> {
+    roots(file)?;
+    Ok(Certificate::from_pem(file.read()?))
 }
 
 /// The certificates of authorities, each of which can be one.
-pub(crate) fn authorities(file: PemFile<'_>) -> Result<Certificate, Error> {
+pub(super) fn roots(file: PemFile<'_>) -> Result<RootCertStore, Error> {
     let pem = file.read()?;
     let mut roots = RootCertStore::empty();
     for certificate in file.certificates(&pem)? {
@@ -84,7 +97,7 @@ pub(crate) fn authorities(file: PemFile<'_>) -> Result<Certificate, Error> {
             .add(certificate)
             .map_err(|error| file.error(format!("holds a certificate that is none: {error}")))?;
     }
-    Ok(Certificate::from_pem(pem))
+    Ok(roots)
 }
 
 /// When all certificates of a file are good.

@@ -3,11 +3,15 @@
 //! Guarantees:
 //! * One too many is refused at once with `RESOURCE_EXHAUSTED`, the limit and its setting, and waits nowhere.
 //! * A call counts until its answer is sent or its client is gone, however it ends.
-//! * Calls do not take the place of streams, nor streams that of calls; health and reflection count for
-//!   neither.
+//! * A stream counts until the job that makes its answer has ended: it works for as long, though its client is gone,
+//!   and no longer, though its client does not read. What a client leaves unread is bounded, too: it has at the most
+//!   [`ANSWERS_A_STREAM`] times as many answers open as it may have streams, and nobody else's place is taken by them.
+//! * Calls do not take the place of streams, nor streams that of calls. Health and reflection count for neither; those
+//!   who watch them count among themselves, with the limits of streams.
 //!
 //! A client is its authenticated name; without one, its address.
 
+mod body;
 mod counts;
 
 use std::{
@@ -17,10 +21,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
 use http::{Extensions, Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tokio::task::futures::TaskLocalFuture;
 use tonic::{
     Status,
     body::Body,
@@ -28,9 +31,20 @@ use tonic::{
 };
 use tower::{Layer, Service};
 
-use self::counts::{Counts, Permit};
+use self::{
+    body::held,
+    counts::{Counts, Permit},
+};
 use super::methods::{Kind, Methods};
-use crate::{config::CallSettings, domain::Actor};
+use crate::{
+    config::CallSettings,
+    domain::Actor,
+    rpc::{Error, Handover},
+};
+
+/// How many answers of a client's streams may be open for each stream that it may have: those of streams that have
+/// ended, and wait to be read, are among them.
+const ANSWERS_A_STREAM: u32 = 2;
 
 /// Who is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,29 +73,44 @@ pub(super) struct InFlightLayer {
     methods: Arc<Methods>,
     calls: Arc<Counts>,
     streams: Arc<Counts>,
+    answers: Arc<Counts>,
+    watches: Arc<Counts>,
+}
+
+/// What a call counts as.
+enum Places {
+    /// Nothing.
+    None,
+    /// One place, until its answer is sent.
+    Call(Permit),
+    /// A place for its job, and one for its answer.
+    Stream { job: Permit, answer: Permit },
 }
 
 impl InFlightLayer {
     pub(super) fn new(methods: Arc<Methods>, settings: &CallSettings) -> Self {
+        let (all, of_client) = (settings.max_streams, settings.max_streams_per_client);
+        let answers_of_client = of_client.saturating_mul(ANSWERS_A_STREAM);
         Self {
             methods,
             calls: Counts::new("calls", settings.max_calls, settings.max_calls_per_client),
-            streams: Counts::new(
-                "streams",
-                settings.max_streams,
-                settings.max_streams_per_client,
-            ),
+            streams: Counts::new("streams", all, of_client),
+            answers: Counts::new("streams", u32::MAX, answers_of_client),
+            watches: Counts::new("streams", all, of_client),
         }
     }
 
-    fn enter<B>(&self, request: &Request<B>) -> Result<Option<Permit>, Status> {
-        let counts = match self.methods.kind(request.uri().path()) {
-            Kind::Watching => return Ok(None),
-            Kind::Unary => &self.calls,
-            Kind::Stream => &self.streams,
-        };
-        let client = Client::of(request.extensions());
-        Ok(Some(Counts::enter(counts, client)?))
+    fn enter<B>(&self, request: &Request<B>) -> Result<Places, Error> {
+        let client = || Client::of(request.extensions());
+        Ok(match self.methods.kind(request.uri().path()) {
+            Kind::Probe => Places::None,
+            Kind::Watch => Places::Call(Counts::enter(&self.watches, client())?),
+            Kind::Unary => Places::Call(Counts::enter(&self.calls, client())?),
+            Kind::Stream => Places::Stream {
+                job: Counts::enter(&self.streams, client())?,
+                answer: Counts::enter(&self.answers, client())?,
+            },
+        })
     }
 }
 
@@ -116,15 +145,24 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.layer.enter(&request) {
-            Ok(permit) => Counted::Admitted {
-                inner: self.inner.call(request),
-                permit,
-            },
-            Err(refusal) => Counted::Refused {
-                refusal: Some(refusal),
-            },
-        }
+        let (inner, permit) = match self.layer.enter(&request) {
+            Ok(Places::None) => (self.inner.call(request), None),
+            Ok(Places::Call(permit)) => (self.inner.call(request), Some(permit)),
+            Ok(Places::Stream { job, answer }) => {
+                let place = Handover::new(job);
+                return Counted::Stream {
+                    inner: place.clone().scope(self.inner.call(request)),
+                    place,
+                    answer: Some(answer),
+                };
+            }
+            Err(refusal) => {
+                return Counted::Refused {
+                    refusal: Some(refusal.into()),
+                };
+            }
+        };
+        Counted::Call { inner, permit }
     }
 }
 
@@ -132,10 +170,16 @@ pin_project! {
     /// A call that is counted, or was refused.
     #[project = CountedProjection]
     pub(super) enum Counted<F> {
-        Admitted {
+        Call {
             #[pin]
             inner: F,
             permit: Option<Permit>,
+        },
+        Stream {
+            #[pin]
+            inner: TaskLocalFuture<Handover, F>,
+            place: Handover,
+            answer: Option<Permit>,
         },
         Refused { refusal: Option<Status> },
     }
@@ -149,54 +193,25 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            CountedProjection::Admitted { inner, permit } => {
+            CountedProjection::Call { inner, permit } => {
                 let answered = ready!(inner.poll(context));
                 let permit = permit.take();
                 Poll::Ready(answered.map(|response| held(response, permit)))
+            }
+            CountedProjection::Stream {
+                inner,
+                place,
+                answer,
+            } => {
+                let answered = ready!(inner.poll(context));
+                // Without a job, the answer has its place.
+                let places = answer.take().map(|answer| (answer, place.take()));
+                Poll::Ready(answered.map(|response| held(response, places)))
             }
             CountedProjection::Refused { refusal } => {
                 let refusal = refusal.take().unwrap_or_else(|| Status::unknown(""));
                 Poll::Ready(Ok(refusal.into_http()))
             }
         }
-    }
-}
-
-/// An answer that counts until it is sent.
-fn held(response: Response<Body>, permit: Option<Permit>) -> Response<Body> {
-    match permit {
-        Some(permit) if !response.body().is_end_stream() => response.map(|inner| {
-            Body::new(HeldBody {
-                inner,
-                _permit: permit,
-            })
-        }),
-        _ => response,
-    }
-}
-
-/// A body and the place that it takes.
-struct HeldBody {
-    inner: Body,
-    _permit: Permit,
-}
-
-impl http_body::Body for HeldBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.inner).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }

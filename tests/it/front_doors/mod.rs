@@ -5,6 +5,7 @@ mod certificates;
 mod clients;
 mod reload;
 mod roles;
+mod silence;
 mod tls;
 
 use leadvault::{

@@ -1,11 +1,13 @@
 //! How long calls may take and how many there may be, and what a database that is slow, full or behind a broken
 //! network does to them.
 
+mod connections;
 mod deadlines;
 mod idle;
 mod in_flight;
 mod network;
 mod overload;
+mod places;
 
 use std::time::Duration;
 
