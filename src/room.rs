@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 
 use crate::{
     config::Limits,
-    db::{Call, Pool, PooledConnection, SharedConnection},
+    db::{Batcher, Call, Pool, PooledConnection, SharedConnection},
     metrics::Metrics,
     rpc::{Error, Place},
 };
@@ -115,16 +115,18 @@ impl Room {
         uncut(&self.tasks, write).await
     }
 
-    /// Runs a write that other callers wait for, too: neither a caller who goes away nor its deadline cuts it.
-    ///
-    /// # Errors
-    /// Those of the write.
-    pub(crate) async fn shared<T: Send + 'static>(
+    /// A way for callers to share the transactions of their writes; so many at the same time.
+    pub(crate) fn batcher<Item, Outcome, Writing>(
         &self,
-        write: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
-        let write = write.in_current_span();
-        self.tasks.spawn(write).await.map_err(Error::internal)?
+        most_writers: usize,
+        write: impl Fn(PooledConnection, Vec<Item>) -> Writing + Send + Sync + 'static,
+    ) -> Batcher<Item, Outcome, Error>
+    where
+        Item: Send + 'static,
+        Outcome: Send + 'static,
+        Writing: Future<Output = Result<Vec<Outcome>, Error>> + Send + 'static,
+    {
+        Batcher::new(self.pool.clone(), self.tasks.clone(), most_writers, write)
     }
 
     /// Starts a job of the server's own that answers in a stream. What it fails with ends the stream, however late its
@@ -160,17 +162,20 @@ impl Room {
         Response::new(ReceiverStream::new(messages).chain(last_word).boxed())
     }
 
-    /// Ends a job whose server stops, or to whom nobody listens: asked before each chunk.
+    /// A connection for the next chunk of a job. It is waited for as long as somebody listens and the server does not
+    /// stop: for nobody no chunk is begun.
     ///
     /// # Errors
-    /// Why it ends.
-    pub(crate) fn check<T>(&self, answers: &Answers<T>) -> Result<(), Ended> {
-        if self.shutdown.is_cancelled() {
-            Err(Error::ShuttingDown.into())
-        } else if answers.is_closed() {
-            Err(Ended::Cancelled)
-        } else {
-            Ok(())
+    /// Why the job ends.
+    pub(crate) async fn job_connection<T>(
+        &self,
+        answers: &Answers<T>,
+    ) -> Result<PooledConnection, Ended> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => Err(Error::ShuttingDown.into()),
+            () = answers.closed() => Err(Ended::Cancelled),
+            connection = self.connection() => Ok(connection?),
         }
     }
 

@@ -20,7 +20,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use self::queue::{Lead, Queue, Turn};
 use super::{error::Error, point_reads::SharedConnection, pool::Pool};
 
-pub use self::batches::Batcher;
+pub use self::batches::{Batcher, Unwritten};
 
 /// The most callers that one statement answers: more would only make the first of them wait for the last.
 const MOST: usize = 32;

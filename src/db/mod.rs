@@ -40,7 +40,7 @@ mod tls;
 pub mod url;
 
 pub use call::Call;
-pub use coalesce::{Batcher, Coalescer};
+pub use coalesce::{Batcher, Coalescer, Unwritten};
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::Error;
 pub(crate) use json_text::JsonText;

@@ -153,6 +153,17 @@ impl Pool {
         Ok(PooledConnection::new(lent, Arc::clone(&self.url), call))
     }
 
+    /// A connection for work that several calls wait for: they wait as shortly as for one of their own, and none of
+    /// them that is given up cuts it.
+    ///
+    /// # Errors
+    /// [`Error::PoolTimeout`].
+    pub(super) async fn get_for_callers(&self) -> Result<PooledConnection, Error> {
+        let _waiting = Waiting::of(&self.waiting);
+        let lent = self.lend_to_call().await?;
+        Ok(PooledConnection::new(lent, Arc::clone(&self.url), None))
+    }
+
     async fn lend(
         &self,
         patience: Duration,

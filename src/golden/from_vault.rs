@@ -10,6 +10,7 @@ use super::{
     repository::contacts::{self as repository, ContactRows},
 };
 use crate::{
+    db::PooledConnection,
     domain::Actor,
     room::{Answers, Ended, Room},
     rpc::Error,
@@ -112,9 +113,8 @@ impl StageFromVault {
             // Before any id, also one that an administrator made up.
             let mut last = i64::MIN;
             loop {
-                room.check(&answers)?;
                 let stretch = {
-                    let mut connection = room.connection().await?;
+                    let mut connection = room.job_connection(&answers).await?;
                     repository::next_stretch(&mut connection, &F::KIND, ids, last, STRETCH).await?
                 };
                 let Some(end) = stretch.last else {
@@ -124,8 +124,8 @@ impl StageFromVault {
                 let mut left = stretch.changed.as_slice();
                 while let Some(next) = left.first() {
                     debug_assert!(*next <= end, "a stretch holds what it looked at");
-                    room.check(&answers)?;
-                    let (done, chunk) = self.chunk::<F>(&room, left).await?;
+                    let connection = room.job_connection(&answers).await?;
+                    let (done, chunk) = self.chunk::<F>(&room, connection, left).await?;
                     left = left.get(done.max(1)..).unwrap_or_default();
                     total.staged += chunk.staged;
                     total.unchanged += chunk.unchanged;
@@ -141,10 +141,10 @@ impl StageFromVault {
     async fn chunk<F: FromVault>(
         &self,
         room: &Room,
+        mut connection: PooledConnection,
         contact_ids: &[i64],
     ) -> Result<(usize, StagedContacts), Error> {
         let contact_ids = contact_ids[..contact_ids.len().min(CHUNK)].to_vec();
-        let mut connection = room.connection().await?;
         let actor = self.actor.clone();
         room.uncut(async move {
             let contacts =

@@ -13,6 +13,7 @@ use super::{
     repository::pending::{self as repository, Scope},
 };
 use crate::{
+    db::PooledConnection,
     domain::Actor,
     metrics::ChunkOf,
     room::{Answers, Ended, Room},
@@ -204,8 +205,9 @@ impl Promotion {
             // Before any number, also one that an administrator made up.
             let mut last = i64::MIN;
             loop {
-                room.check(&answers)?;
-                let Some((chunk_end, chunk)) = self.chunk::<P>(&room, last).await? else {
+                let connection = room.job_connection(&answers).await?;
+                let chunk = self.chunk::<P>(&room, connection, last);
+                let Some((chunk_end, chunk)) = chunk.await? else {
                     break;
                 };
                 last = chunk_end;
@@ -223,9 +225,9 @@ impl Promotion {
     async fn chunk<P: Promoting>(
         &self,
         room: &Room,
+        mut connection: PooledConnection,
         last: i64,
     ) -> Result<Option<(i64, Promoted)>, Error> {
-        let mut connection = room.connection().await?;
         let (scope, actor) = (self.scope.clone(), self.actor.clone());
         let metrics = room.metrics.clone();
         room.uncut(async move {

@@ -113,7 +113,8 @@ impl IntakeService for Intake {
         request: Request<pb::GetBatchRequest>,
     ) -> Result<Response<pb::GetBatchResponse>, Status> {
         let batch_id = convert::batch_id(&request.into_inner().batch_id)?;
-        let batch = self.batch(&batch_id).await?;
+        let mut connection = self.0.connection().await?;
+        let batch = batch(&mut connection, &batch_id).await?;
         Ok(Response::new(pb::GetBatchResponse { batch: Some(batch) }))
     }
 
@@ -242,8 +243,8 @@ impl IntakeService for Intake {
         let reason = convert::storable(&request.reason, MAX_REASON_BYTES);
         let mut connection = self.0.connection().await?;
         repository::abandon_batch(&mut connection, &batch_id, &reason, &actor).await?;
-        drop(connection);
-        let batch = self.batch(&batch_id).await?;
+        // On the same connection: to wait for another one could fail what is done.
+        let batch = batch(&mut connection, &batch_id).await?;
         Ok(Response::new(pb::AbandonBatchResponse {
             batch: Some(batch),
         }))
@@ -299,14 +300,6 @@ impl IntakeService for Intake {
 }
 
 impl Intake {
-    async fn batch(&self, batch_id: &BatchId) -> Result<pb::Batch, Error> {
-        let mut connection = self.0.connection().await?;
-        let (batch, lanes) = repository::get_batch(&mut connection, batch_id)
-            .await?
-            .ok_or_else(|| not_found("batch", batch_id))?;
-        Ok(convert::batch(batch, lanes))
-    }
-
     /// The loads that a request names, or the next failed ones of its batch and the token for those after.
     async fn loads_to_retry(
         &self,
@@ -334,6 +327,13 @@ impl Intake {
             }
         }
     }
+}
+
+async fn batch(connection: &mut PooledConnection, batch_id: &BatchId) -> Result<pb::Batch, Error> {
+    let (batch, lanes) = repository::get_batch(connection, batch_id)
+        .await?
+        .ok_or_else(|| not_found("batch", batch_id))?;
+    Ok(convert::batch(batch, lanes))
 }
 
 fn next_page_token<Key: serde::Serialize + serde::de::DeserializeOwned>(

@@ -1,7 +1,8 @@
 //! The gate before each send, and the messages that passed it.
 //!
 //! Calls that come at the same time share a transaction: a campaign's counter is one row, at which a hundred
-//! transactions would queue. A call with a `request_id` has a transaction of its own, which keeps its answer too.
+//! transactions would queue. Who gives up before its turn is not recorded. A call with a `request_id` has a
+//! transaction of its own, which keeps its answer too.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     config::Limits,
-    db::Batcher,
+    db::{Batcher, PooledConnection, Unwritten},
     domain::Actor,
     golden::fields,
     proto::{
@@ -45,20 +46,21 @@ const BATCHES: usize = 2;
 pub(super) type Gate = Batcher<NewOutreach, Gated, Error>;
 
 /// The gate of a room.
-pub(super) fn gate(room: &Arc<Room>) -> Arc<Gate> {
-    let room = Arc::clone(room);
-    Arc::new(Batcher::new(BATCHES, move |messages| {
-        let room = Arc::clone(&room);
-        async move {
-            let mut connection = room.connection().await?;
-            repository::record(&mut connection, &messages).await
-        }
-    }))
+pub(super) fn gate(room: &Room) -> Arc<Gate> {
+    Arc::new(room.batcher(BATCHES, ask))
+}
+
+/// Asks the gate, in a transaction.
+async fn ask(
+    mut connection: PooledConnection,
+    messages: Vec<NewOutreach>,
+) -> Result<Vec<Gated>, Error> {
+    repository::record(&mut connection, &messages).await
 }
 
 pub(super) async fn record(
     room: &Room,
-    gate: &Arc<Gate>,
+    gate: &Gate,
     request: pb::RecordOutreachRequest,
     actor: Actor,
 ) -> Result<pb::RecordOutreachResponse, Error> {
@@ -67,17 +69,21 @@ pub(super) async fn record(
         let connection = room.connection().await?;
         return room.uncut(call.run_once(connection, actor)).await;
     }
-    let gate = Arc::clone(gate);
-    room.shared(async move {
-        let messages = call.messages();
-        let gated = if messages.is_empty() {
-            Vec::new()
-        } else {
-            gate.write(messages).await?
-        };
-        call.response(gated)
-    })
-    .await
+    let messages = call.messages();
+    if messages.is_empty() {
+        return call.response(Vec::new());
+    }
+    let gated = match gate.write(messages).await {
+        Ok(gated) => gated,
+        Err(Unwritten::Alone) => {
+            let connection = room.connection().await?;
+            room.uncut(ask(connection, call.messages())).await?
+        }
+        Err(Unwritten::Failed(error)) => return Err(error),
+        Err(Unwritten::Full(limit)) => return Err(Error::QueueFull { limit }),
+        Err(Unwritten::Unconnected(error)) => return Err(error.into()),
+    };
+    call.response(gated)
 }
 
 /// One call of `RecordOutreach`, parsed.
@@ -108,7 +114,7 @@ impl RecordCall {
     /// Asks the gate and keeps the answer, in one transaction.
     async fn run_once(
         self,
-        mut connection: crate::db::PooledConnection,
+        mut connection: PooledConnection,
         actor: Actor,
     ) -> Result<pb::RecordOutreachResponse, Error> {
         let request_id = &self.request.request_id;

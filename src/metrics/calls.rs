@@ -16,6 +16,8 @@ use prost::Message as _;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use tonic::Code;
 
+use super::registered;
+
 /// Codes of gRPC; they count from 0.
 const CODES: usize = 17;
 /// From a point read on a quiet machine to the default statement timeout, in seconds.
@@ -77,27 +79,26 @@ pub struct Method {
 
 impl Families {
     fn new(registry: &mut Registry) -> Self {
-        let families = Self {
-            handled: Family::default(),
-            seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
-            in_flight: Family::default(),
-        };
-        registry.register(
-            "grpc_server_handled",
-            "Calls that ended, by method and code; a stream counts once, when it ends",
-            families.handled.clone(),
-        );
-        registry.register(
-            "grpc_server_handling_seconds",
-            "How long calls took, in seconds; streams until their end",
-            families.seconds.clone(),
-        );
-        registry.register(
-            "grpc_server_in_flight",
-            "Calls and streams that are being answered",
-            families.in_flight.clone(),
-        );
-        families
+        Self {
+            handled: registered(
+                registry,
+                "grpc_server_handled",
+                "Calls that ended, by method and code; a stream counts once, when it ends",
+                Family::default(),
+            ),
+            seconds: registered(
+                registry,
+                "grpc_server_handling_seconds",
+                "How long calls took, in seconds; streams until their end",
+                Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            ),
+            in_flight: registered(
+                registry,
+                "grpc_server_in_flight",
+                "Calls and streams that are being answered",
+                Family::default(),
+            ),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use prometheus_client::{
     collector::Collector,
     encoding::text,
     metrics::{gauge::ConstGauge, info::Info},
-    registry::{Registry, Unit},
+    registry::{Metric, Registry, Unit},
 };
 
 pub use calls::{Method, code_name};
@@ -151,6 +151,17 @@ fn about_the_process(registry: &mut Registry) {
         Unit::Seconds,
         ConstGauge::new(started),
     );
+}
+
+/// Registers a metric, and keeps a handle of it.
+fn registered<Of: Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: Of,
+) -> Of {
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 /// What is counted in rows never falls.

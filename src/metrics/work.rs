@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::to_count;
+use super::{registered, to_count};
 
 /// One label.
 type Label = [(&'static str, &'static str); 1];
@@ -52,36 +52,35 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn new(registry: &mut Registry) -> Self {
-        let work = Self {
-            // From 4 milliseconds to a little over a minute.
-            chunks: Family::new_with_constructor(|| {
-                Histogram::new(exponential_buckets(0.004, 2.0, 15))
-            }),
-            promoted: Family::default(),
-            sweeps: Family::default(),
-            swept: Family::default(),
-        };
-        registry.register(
-            "chunk_seconds",
-            "How long a chunk of a job took until it was committed, in seconds",
-            work.chunks.clone(),
-        );
-        registry.register(
-            "promoted_rows",
-            "Rows that were promoted, by job and outcome",
-            work.promoted.clone(),
-        );
-        registry.register(
-            "sweeps",
-            "Sweeps of intelligence, by how they ended",
-            work.sweeps.clone(),
-        );
-        registry.register(
-            "swept",
-            "What sweeps did: purged stale intelligence, enqueued its people, returned those unsuppressed",
-            work.swept.clone(),
-        );
-        work
+        Self {
+            chunks: registered(
+                registry,
+                "chunk_seconds",
+                "How long a chunk of a job took until it was committed, in seconds",
+                // From 4 milliseconds to a little over a minute.
+                Family::new_with_constructor(|| {
+                    Histogram::new(exponential_buckets(0.004, 2.0, 15))
+                }),
+            ),
+            promoted: registered(
+                registry,
+                "promoted_rows",
+                "Rows that were promoted, by job and outcome",
+                Family::default(),
+            ),
+            sweeps: registered(
+                registry,
+                "sweeps",
+                "Sweeps of intelligence, by how they ended",
+                Family::default(),
+            ),
+            swept: registered(
+                registry,
+                "swept",
+                "What sweeps did: purged stale intelligence, enqueued its people, returned those unsuppressed",
+                Family::default(),
+            ),
+        }
     }
 
     pub(super) fn chunk(&self, of: ChunkOf, took: Duration, outcomes: &[(&'static str, i64)]) {

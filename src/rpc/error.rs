@@ -217,7 +217,7 @@ pub enum Error {
     StatementTimeout(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The caller's time, or the default, is over.
     #[error(
-        "the call was not done within its deadline of {} seconds ({}); what it was doing was given up",
+        "the call was not done within its deadline of {} seconds ({}); what it was doing was given up. A write may be done all the same: with the same request_id or message ids it may be sent again",
         .given.as_secs_f64(),
         if *.by_caller { "grpc-timeout" } else { "setting default-deadline; give a grpc-timeout" }
     )]
@@ -240,6 +240,24 @@ pub enum Error {
         limit: u32,
         /// Whether of one client, or over all.
         of_client: bool,
+    },
+    /// As many messages wait to be recorded as may.
+    #[error(
+        "{limit} messages wait to be recorded, as many as may; none of this call's was recorded, try again"
+    )]
+    QueueFull {
+        /// How many may wait.
+        limit: usize,
+    },
+    /// As many exports run as may.
+    #[error(
+        "{limit} exports run, as many as may (half of setting pool-size, {pool_size}: each keeps a database connection to its end); try again when one has ended"
+    )]
+    TooManyExports {
+        /// How many may run.
+        limit: u32,
+        /// How many connections the pool has.
+        pool_size: u32,
     },
     /// No connection was free.
     #[error("every database connection was busy for too long; try again")]

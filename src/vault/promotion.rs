@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 
 use super::repository::promotion::{self as repository, Part, Pending, Promoted, Scope};
 use crate::{
+    db::PooledConnection,
     domain::{Actor, BatchId},
     metrics::ChunkOf,
     proto::vault::v1 as pb,
@@ -218,8 +219,9 @@ impl Job<'_> {
         // Before any id, also one that a caller made up.
         let mut last = i64::MIN;
         loop {
-            self.room.check(self.answers)?;
-            let Some((chunk_end, chunk)) = self.chunk(part, pending, last).await? else {
+            let connection = self.room.job_connection(self.answers).await?;
+            let chunk = self.chunk(connection, part, pending, last);
+            let Some((chunk_end, chunk)) = chunk.await? else {
                 return Ok(());
             };
             // Of what was postponed some is done each time; what is done is not pending and not met again.
@@ -243,12 +245,12 @@ impl Job<'_> {
     /// Promotes the next loads after `last`; `None` where there are none, else the last of them.
     async fn chunk(
         &self,
+        mut connection: PooledConnection,
         part: Part,
 
         pending: Pending,
         last: i64,
     ) -> Result<Option<(i64, Promoted)>, Error> {
-        let mut connection = self.room.connection().await?;
         let (scope, actor) = (self.promotion.scope.clone(), self.promotion.actor.clone());
         let metrics = self.room.metrics.clone();
         let work = async move {

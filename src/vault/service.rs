@@ -20,6 +20,7 @@ use crate::{
 pub struct Vault {
     room: Arc<Room>,
     point_reads: Arc<PointReads>,
+    exports: contacts::Exports,
 }
 
 impl Vault {
@@ -33,6 +34,7 @@ impl Vault {
     ) -> Self {
         Self {
             point_reads: Arc::new(PointReads::new(&pool)),
+            exports: contacts::Exports::new(pool.usage().max),
             room: Room::new(pool, limits, metrics, shutdown, tasks),
         }
     }
@@ -83,7 +85,7 @@ impl VaultService for Vault {
         &self,
         request: Request<pb::ExportContactsRequest>,
     ) -> Result<Response<Self::ExportContactsStream>, Status> {
-        let call = contacts::Export::parse(request.into_inner())?;
+        let call = contacts::Export::admit(&self.exports, request.into_inner())?;
         Ok(self.room.stream(|room, answers| call.run(room, answers)))
     }
 

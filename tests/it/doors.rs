@@ -7,7 +7,8 @@ use leadvault::{
 
 use crate::harness::{App, Sql, fresh_database, refused, row};
 
-/// The guarded tables of the reference, the histories, and our ledgers.
+/// The guarded tables of the reference, the histories, and our ledgers. The service has such a list, too; what it
+/// forgets could not be found by it.
 const GUARDED: [&str; 22] = [
     "intake.raw_loads",
     "intake.audit_log",

@@ -53,13 +53,16 @@ macro_rules! function_file {
 }
 
 /// The files, in the order in which they run. A new file needs its line here.
-const FILES: [(&str, &str); 23] = [
+const FILES: [(&str, &str); 26] = [
     function_file!("intake.sql"),
+    function_file!("intake_chunks.sql"),
+    function_file!("intake_ending.sql"),
     function_file!("intake_staging.sql"),
     function_file!("vault.sql"),
     function_file!("vault_contacts.sql"),
     function_file!("vault_suppressions.sql"),
     function_file!("vault_promotion.sql"),
+    function_file!("vault_promotion_chunks.sql"),
     function_file!("company.sql"),
     function_file!("company_slots.sql"),
     function_file!("company_records.sql"),

@@ -1,6 +1,6 @@
 //! Every query of the room. No proto here.
 //!
-//! Writes are calls of the functions in `migrations/functions/intake.sql`, whose outcomes come back as
+//! Writes are calls of the functions in `migrations/functions/intake*.sql`, whose outcomes come back as
 //! values; reads are one statement each. Statements are text, since a person who wonders what the service
 //! asks should be able to paste it into psql.
 

@@ -1,6 +1,6 @@
 //! What the database says, as an error of ours.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, sync::Arc};
 
 use diesel::result::{DatabaseErrorKind, Error as Diesel};
 
@@ -24,12 +24,19 @@ impl From<Diesel> for Error {
 
 impl From<crate::db::Error> for Error {
     fn from(error: crate::db::Error) -> Self {
-        match error {
+        Arc::new(error).into()
+    }
+}
+
+/// One that several calls are told.
+impl From<Arc<crate::db::Error>> for Error {
+    fn from(error: Arc<crate::db::Error>) -> Self {
+        match *error {
             // Every connection was busy, or none could be made: the pool knows which.
             crate::db::Error::PoolTimeout {
                 last_error: None, ..
             } => Self::PoolExhausted,
-            other => Self::DatabaseUnavailable(Box::new(other)),
+            _ => Self::DatabaseUnavailable(Box::new(error)),
         }
     }
 }

@@ -47,7 +47,10 @@ impl Error {
             Self::ShuttingDown | Self::DatabaseUnavailable(_) | Self::LockTimeout(_) => {
                 Code::Unavailable
             }
-            Self::PoolExhausted | Self::TooMany { .. } => Code::ResourceExhausted,
+            Self::PoolExhausted
+            | Self::TooMany { .. }
+            | Self::QueueFull { .. }
+            | Self::TooManyExports { .. } => Code::ResourceExhausted,
             Self::NoCredentials | Self::InvalidToken | Self::UnknownCertificate { .. } => {
                 Code::Unauthenticated
             }
@@ -87,7 +90,9 @@ impl Error {
             Self::LockTimeout(_) => ErrorReason::LockTimeout,
             Self::StatementTimeout(_) => ErrorReason::StatementTimeout,
             Self::DeadlineExceeded { .. } => ErrorReason::DeadlineExceeded,
-            Self::TooMany { .. } => ErrorReason::TooMany,
+            Self::TooMany { .. } | Self::QueueFull { .. } | Self::TooManyExports { .. } => {
+                ErrorReason::TooMany
+            }
             Self::PoolExhausted => ErrorReason::PoolExhausted,
             Self::NoCredentials => ErrorReason::NoCredentials,
             Self::InvalidToken => ErrorReason::InvalidToken,
@@ -227,6 +232,16 @@ impl Error {
                 ("limit", limit.to_string()),
                 ("setting", too_many_setting(what, *of_client)),
             ],
+            Self::QueueFull { limit } => vec![
+                ("what", "messages".to_owned()),
+                ("limit", limit.to_string()),
+            ],
+            Self::TooManyExports { limit, pool_size } => vec![
+                ("what", "exports".to_owned()),
+                ("limit", limit.to_string()),
+                ("pool_size", pool_size.to_string()),
+                ("setting", "pool-size".to_owned()),
+            ],
             _ => Vec::new(),
         }
     }
@@ -259,7 +274,9 @@ impl Error {
             | Self::DatabaseUnavailable(_)
             | Self::LockTimeout(_)
             | Self::PoolExhausted
-            | Self::TooMany { .. } => {
+            | Self::TooMany { .. }
+            | Self::QueueFull { .. }
+            | Self::TooManyExports { .. } => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
             _ => {}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use diesel_async::AsyncPgConnection;
 use futures_util::TryStreamExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     super::repository::contacts::{self as repository, ContactFilter},
@@ -21,16 +22,51 @@ const MESSAGE_CONTACTS: u32 = 500;
 /// must fit.
 const MESSAGE_BYTES: usize = 1024 * 1024;
 
-/// One call of `ExportContacts`, parsed.
+/// Where exports run. Each keeps a connection to its end, however slow its client is, so they have half of the pool
+/// at the most, and the other half is for calls.
+#[derive(Clone)]
+pub(in crate::vault) struct Exports {
+    pool_size: u32,
+    most: u32,
+    places: Arc<Semaphore>,
+}
+
+impl Exports {
+    /// The exports over a pool of so many connections.
+    pub(in crate::vault) fn new(pool_size: u32) -> Self {
+        let most = (pool_size / 2).max(1);
+        Self {
+            pool_size,
+            most,
+            places: Arc::new(Semaphore::new(most as usize)),
+        }
+    }
+
+    /// Takes a place, or says at once that there is none.
+    fn enter(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.map_err(|_| Error::TooManyExports {
+            limit: self.most,
+            pool_size: self.pool_size,
+        })
+    }
+}
+
+/// One call of `ExportContacts`, parsed and admitted.
 pub(in crate::vault) struct Export {
     filter: ContactFilter,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Export {
-    /// Reads a request.
-    pub(in crate::vault) fn parse(request: pb::ExportContactsRequest) -> Result<Self, Error> {
+    /// Reads a request and finds a place for it.
+    pub(in crate::vault) fn admit(
+        exports: &Exports,
+        request: pb::ExportContactsRequest,
+    ) -> Result<Self, Error> {
         Ok(Self {
             filter: convert::filter(request.filter.unwrap_or_default())?,
+            _place: exports.enter()?,
         })
     }
 

@@ -7,7 +7,7 @@ mod write;
 
 use std::collections::HashMap;
 
-pub(super) use export::Export;
+pub(super) use export::{Export, Exports};
 pub(super) use score::score;
 pub(super) use write::{delete, update};
 

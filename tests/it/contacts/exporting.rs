@@ -10,7 +10,7 @@ use tonic::{Code, Status, Streaming};
 use super::{make, vault};
 use crate::harness::{App, Sql, refusal};
 
-async fn export(app: &App, filter: ContactFilter) -> Streaming<ExportContactsResponse> {
+pub(super) async fn export(app: &App, filter: ContactFilter) -> Streaming<ExportContactsResponse> {
     let request = ExportContactsRequest {
         filter: Some(filter),
     };
@@ -46,7 +46,7 @@ async fn let_go(sql: &Sql) {
 }
 
 /// Makes contacts too large for the buffers between the server and a client that does not read.
-async fn make_large(sql: &Sql, count: i64) -> Vec<i64> {
+pub(super) async fn make_large(sql: &Sql, count: i64) -> Vec<i64> {
     let ids = make(sql, count).await;
     sql.run(
         "UPDATE vault.contacts SET custom_fields = jsonb_build_object('a', repeat('x', 20000))",

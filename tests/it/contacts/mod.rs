@@ -3,6 +3,7 @@
 mod deleting;
 mod export_command;
 mod exporting;
+mod exporting_at_once;
 mod filters;
 mod listing;
 mod point_reads;

@@ -13,7 +13,7 @@ use leadvault::proto::vault::v1::{ContactKey, GetContactRequest, contact_key::Ke
 use tokio::process::Command;
 use tonic::Request;
 
-use crate::harness::leadvault;
+use crate::harness::{Sql, leadvault, private_cluster};
 
 /// `GetContact` of nobody, with headers.
 fn get_nobody(headers: &[(&'static str, &str)]) -> Request<GetContactRequest> {
@@ -26,6 +26,20 @@ fn get_nobody(headers: &[(&'static str, &str)]) -> Request<GetContactRequest> {
         request.metadata_mut().insert(*name, value.parse().unwrap());
     }
     request
+}
+
+/// A cluster that may be stopped, and the URL of a database in it.
+async fn cluster_of_its_own() -> (leadvault::db::Embedded, String) {
+    let cluster = private_cluster().await;
+    let maintenance = cluster.url().replacen("/leadvault?", "/postgres?", 1);
+    Sql::connect(&maintenance)
+        .await
+        .run("CREATE DATABASE gone")
+        .await;
+    let url = cluster.url().replacen("/leadvault?", "/gone?", 1);
+    let database = leadvault::db::DatabaseUrl::parse(&url).unwrap();
+    leadvault::db::migrate::up(&database).await.unwrap();
+    (cluster, url)
 }
 
 /// `leadvault serve` on a database.

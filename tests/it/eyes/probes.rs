@@ -1,6 +1,7 @@
 //! `/healthz` and `/readyz`.
 
-use crate::harness::{App, Sql, private_cluster, until};
+use super::cluster_of_its_own;
+use crate::harness::{App, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_answers_calls_is_alive_and_ready() {
@@ -13,15 +14,7 @@ async fn a_server_that_answers_calls_is_alive_and_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_database_it_is_alive_and_counts_and_is_not_ready() {
-    let cluster = private_cluster().await;
-    let maintenance = cluster.url().replacen("/leadvault?", "/postgres?", 1);
-    Sql::connect(&maintenance)
-        .await
-        .run("CREATE DATABASE gone")
-        .await;
-    let url = cluster.url().replacen("/leadvault?", "/gone?", 1);
-    let database = leadvault::db::DatabaseUrl::parse(&url).unwrap();
-    leadvault::db::migrate::up(&database).await.unwrap();
+    let (cluster, url) = cluster_of_its_own().await;
     let app = App::start_on(url, &[]).await;
     assert_eq!(app.page("/readyz").await.0, 200);
     let (_, text) = app.page("/metrics").await;

@@ -3,7 +3,8 @@
 use leadvault::proto::marketing::v1::{CampaignType, CreateCampaignRequest};
 use proptest::prelude::*;
 
-use crate::harness::{App, Sql, private_cluster, row, until};
+use super::cluster_of_its_own;
+use crate::harness::{App, row, until};
 
 /// A batch with one row of each fate.
 pub(super) async fn one_of_each(app: &App, batch_id: &str, source: &str, email: &str) {
@@ -142,15 +143,7 @@ async fn it_loads_nothing_and_is_kept_nowhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_database_it_shows_what_was_seen_and_says_so() {
-    let cluster = private_cluster().await;
-    let maintenance = cluster.url().replacen("/leadvault?", "/postgres?", 1);
-    Sql::connect(&maintenance)
-        .await
-        .run("CREATE DATABASE gone")
-        .await;
-    let url = cluster.url().replacen("/leadvault?", "/gone?", 1);
-    let database = leadvault::db::DatabaseUrl::parse(&url).unwrap();
-    leadvault::db::migrate::up(&database).await.unwrap();
+    let (cluster, url) = cluster_of_its_own().await;
     let app = App::start_on(url, &[]).await;
     one_of_each(&app, "crm-2026", "apollo", "a@x.example").await;
     assert!(page(&app).await.contains("crm-2026"));

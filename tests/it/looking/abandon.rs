@@ -16,6 +16,48 @@ async fn abandon(app: &App, batch_id: &str, reason: &str) -> Result<Response<Bat
     Ok(response.map(|response| response.batch.unwrap()))
 }
 
+/// On a pool of one connection: whoever waits for one in vain must not have abandoned anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_abandoned_if_and_only_if_its_call_succeeds() {
+    const BATCHES: usize = 20;
+    let app = App::start_with(&["--pool-size=1"]).await;
+    for number in 0..BATCHES {
+        app.ingest(&format!("b{number}"), "apollo", &[row("a@x.example")])
+            .await;
+    }
+    let sql = app.sql().await;
+    // Together they take twice as long as a call waits for a connection.
+    sql.run(
+        "CREATE FUNCTION public.f_slow() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END $$;
+         GRANT EXECUTE ON FUNCTION public.f_slow TO PUBLIC;
+         CREATE TRIGGER slow BEFORE INSERT ON intake.audit_log
+             FOR EACH STATEMENT EXECUTE FUNCTION public.f_slow()",
+    )
+    .await;
+    let calls = (0..BATCHES).map(|number| {
+        let app = &app;
+        async move {
+            let batch_id = format!("b{number}");
+            let answer = abandon(app, &batch_id, "").await;
+            (batch_id, answer)
+        }
+    });
+    let answers = futures_util::future::join_all(calls).await;
+    let state = "SELECT abandoned_at IS NOT NULL FROM intake.batches WHERE batch_id = $1";
+    let mut succeeded = 0;
+    for (batch_id, answer) in answers {
+        let abandoned: bool = sql.one(state, &[&batch_id]).await;
+        assert_eq!(abandoned, answer.is_ok(), "{batch_id}: {answer:?}");
+        succeeded += usize::from(abandoned);
+        if answer.is_err() {
+            assert_eq!(refused(answer).reason, "POOL_EXHAUSTED");
+        }
+    }
+    assert!(succeeded > 1, "{succeeded}");
+    app.stop().await;
+}
+
 /// What the audit trail holds of abandoning.
 async fn trail(app: &App) -> Vec<String> {
     let rows = app

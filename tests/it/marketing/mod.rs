@@ -21,6 +21,7 @@ mod outreach_consent;
 mod outreach_listing;
 mod outreach_plans;
 mod outreach_races;
+mod outreach_waiting;
 mod reports;
 mod sources;
 
