@@ -15,8 +15,7 @@
 //!   which may be another caller's read by then. The read ends by itself, within [`LONGEST_READ`].
 //! * A connection that owes answers for longer than [`LONGEST_SILENCE`] is given up by all, and what it runs is
 //!   cancelled. Behind a pooler that keeps no sessions, where PostgreSQL was not told [`LONGEST_READ`] and hears of no
-//!   cancel, it is closed, which PostgreSQL finds out if the login says so (see [`super::pooler`]). The watch over the
-//!   health asks every few seconds, so that somebody finds it out here.
+//!   cancel, the login's own `statement_timeout` ends it (see [`super::pooler`]).
 
 use std::{
     sync::{
