@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Error, database::Database, say};
 use crate::{
     config::{DatabaseSettings, DoorSettings, ServiceSettings},
-    db::{Pool, PoolOptions, migrate, pooler},
+    db::{self, DatabaseUrl, Pool, PoolOptions, migrate, pooler},
     server::{
         Server,
         doors::{ClientsFile, Doors},
@@ -91,6 +91,7 @@ pub(super) async fn start(
 ) -> Result<Server, Error> {
     pooler::verify(&database.url).await?;
     migrate::verify_role(&database.url).await?;
+    warn_of_unbounded(&database.url).await?;
     let options = PoolOptions {
         max_size: settings.pool_size,
         busy_timeout: settings.pool_timeout,
@@ -100,6 +101,20 @@ pub(super) async fn start(
     };
     let pool = Pool::connect(options).await?;
     Ok(Server::start(settings, doors, pool).await?)
+}
+
+/// Law 12, bounded work: behind a pooler without sessions it is the login's, and nobody else looks after it.
+async fn warn_of_unbounded(url: &DatabaseUrl) -> Result<(), db::Error> {
+    let statements = pooler::unbounded(url).await?;
+    if !statements.is_empty() {
+        tracing::warn!(
+            "behind this pooler the login must bound what it runs, and does not: a statement may run, wait for a lock or \
+             leave its transaction open for ever, or go on when its caller is gone. As an \
+             administrator run: {}; then let the pooler reconnect",
+            statements.join("; ")
+        );
+    }
+    Ok(())
 }
 
 /// SIGHUP, and the file that it makes be read again. Without a clients file the signal keeps its meaning, that the

@@ -78,11 +78,16 @@ impl Drop for PooledConnection {
         if !self.is_cut() {
             return;
         }
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(cancel(self.lent.cancel_token(), Arc::clone(&self.url)));
-        }
+        cancel_on(&self.lent, &self.url);
         // The pool throws away what has failed.
         Transactions::transaction_manager_status_mut(&mut *self.lent).set_in_error();
+    }
+}
+
+/// Cancels what runs on a connection; whoever asks for it does not wait.
+pub(super) fn cancel_on(connection: &AsyncPgConnection, url: &Arc<DatabaseUrl>) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(cancel(connection.cancel_token(), Arc::clone(url)));
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`pooler`] | a pooler that does not keep what the service needs is refused |
 //! | `point_reads` | a few of them, shared by all who read one row by its key |
 //! | `coalesce` | those who read one row, or write, at the same time share a statement |
+//! | `committed` | the answer of a statement that commits by itself, once it has |
 //! | `doubt` | connections whose server takes no writes any more are thrown away |
 //! | [`migrate`] | versioned migrations and the function layer |
 //! | [`inspect`] | what can be said of a database without changing it |
@@ -25,6 +26,7 @@
 
 pub mod call;
 mod coalesce;
+mod committed;
 pub mod connect;
 mod doubt;
 pub mod embedded;
@@ -41,6 +43,7 @@ pub mod url;
 
 pub use call::Call;
 pub use coalesce::{Batcher, Coalescer, Unwritten};
+pub(crate) use committed::GetCommitted;
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::Error;
 pub(crate) use json_text::JsonText;

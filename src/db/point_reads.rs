@@ -11,6 +11,11 @@
 //!   [`LONGEST_READ`].
 //! * A connection that dies takes nothing with it but the reads that were on it, and those are tried again
 //!   on another: they changed nothing.
+//! * What one caller gives up is not cancelled: PostgreSQL cancels whatever a connection runs when it hears of it,
+//!   which may be another caller's read by then. The read ends by itself, within [`LONGEST_READ`].
+//! * A connection that owes answers for longer than [`LONGEST_SILENCE`] is given up by all, and what it runs is
+//!   cancelled. Behind a pooler that keeps no sessions, where PostgreSQL was not told [`LONGEST_READ`] and hears of no
+//!   cancel, the login's own `statement_timeout` ends it (see [`super::pooler`]).
 
 use std::{
     sync::{
@@ -23,7 +28,9 @@ use std::{
 use diesel::result::{DatabaseErrorKind, Error as QueryError, QueryResult};
 use diesel_async::AsyncPgConnection;
 
-use super::{connect::connect_with, error::Error, pool::PoolOptions};
+use super::{
+    connect::connect_with, error::Error, lent::cancel_on, pool::PoolOptions, url::DatabaseUrl,
+};
 
 /// How long a point read may take. One that takes this long waits for a lock that only an administrator's
 /// statement takes.
@@ -54,8 +61,30 @@ struct Slot {
 /// number of its owners tells how busy it is, and it is closed after the last one.
 struct Shared {
     connection: AsyncPgConnection,
+    /// Where its statement is cancelled.
+    url: Arc<DatabaseUrl>,
     dead: AtomicBool,
     silence: Silence,
+}
+
+impl Shared {
+    fn is_given_up(&self) -> bool {
+        self.dead.load(Ordering::Relaxed) || self.silence.is_too_long()
+    }
+
+    /// Nobody asks it any more. Those who still wait on it find their reads cancelled, and ask another.
+    fn give_up(&self) {
+        self.dead.store(true, Ordering::Relaxed);
+        cancel_on(&self.connection, &self.url);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.is_given_up() {
+            cancel_on(&self.connection, &self.url);
+        }
+    }
 }
 
 /// Since when a connection owes answers and has given none. Whoever asked may not wait for as long as it takes to
@@ -179,12 +208,13 @@ impl PointReads {
             shared.silence.asked();
             match tokio::time::timeout(LONGEST_SILENCE, reading).await {
                 Ok(Err(error)) if is_lost(&error) => shared.dead.store(true, Ordering::Relaxed),
+                Ok(Err(error)) if shared.is_given_up() && is_cancelled(&error) => {}
                 Ok(result) => {
                     shared.silence.answered();
                     return Ok(result);
                 }
                 Err(_elapsed) => {
-                    shared.dead.store(true, Ordering::Relaxed);
+                    shared.give_up();
                     return Err(lost(format!("no answer within {LONGEST_SILENCE:?}")));
                 }
             }
@@ -212,12 +242,10 @@ impl PointReads {
 
 impl Slot {
     fn alive(&self) -> Option<Arc<Shared>> {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current
-            .as_ref()
-            .filter(|shared| !shared.dead.load(Ordering::Relaxed))
-            .filter(|shared| !shared.silence.is_too_long())
-            .cloned()
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        // Let go at once: a pooler may need its place for the next one.
+        current.take_if(|shared| shared.is_given_up());
+        current.clone()
     }
 
     /// Connects in a task of its own: callers whose deadlines are shorter than a handshake would never get one.
@@ -243,6 +271,7 @@ impl Slot {
         let connection = connect_with(&options.url, options.role.as_deref(), &settings).await?;
         let shared = Arc::new(Shared {
             connection,
+            url: Arc::new(options.url.clone()),
             dead: AtomicBool::new(false),
             silence: Silence::new(),
         });
@@ -268,4 +297,10 @@ fn is_lost(error: &QueryError) -> bool {
         QueryError::DatabaseError(_, said) => said.message().starts_with("terminating connection"),
         _ => false,
     }
+}
+
+/// Whether somebody's cancel hit it.
+fn is_cancelled(error: &QueryError) -> bool {
+    matches!(error, QueryError::DatabaseError(_, said)
+        if said.message().starts_with("canceling statement due to user request"))
 }

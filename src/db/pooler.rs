@@ -21,6 +21,18 @@ const ATTEMPTS: usize = 3;
 /// A pool of one connection makes the second client wait for the first.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// What an administrator is to run where nothing bounds the statements of a login: what the service sets for its
+/// sessions, where it has any, and what ends a statement whose caller is gone. There is no cancelling through PgBouncer,
+/// which forgets a cancel whose sender does not wait, and our driver does not; but it closes the server connection of a
+/// client that is gone, and PostgreSQL can be told to look.
+const UNBOUNDED: &str = "
+    SELECT format('ALTER ROLE %I SET %s = %L', session_user, b.name, b.value)
+    FROM (VALUES (1, 'statement_timeout', '60s'), (2, 'lock_timeout', '15s'),
+                 (3, 'idle_in_transaction_session_timeout', '300s'),
+                 (4, 'client_connection_check_interval', '1s')) AS b (place, name, value)
+    WHERE current_setting(b.name) = '0'
+    ORDER BY b.place";
+
 /// Refuses a pooler in transaction mode that the URL was not said to have, and one that keeps no prepared
 /// statements.
 ///
@@ -43,6 +55,21 @@ pub async fn verify(url: &DatabaseUrl) -> Result<(), Error> {
     Ok(())
 }
 
+/// What bounds the work of a login that has no sessions for the service to set it in: without it a statement may run, or
+/// keep its locks, for ever, and goes on when its caller is gone. Nothing where it has sessions, or where all is bounded.
+///
+/// # Errors
+/// [`Error::Connect`], [`Error::Query`].
+pub async fn unbounded(url: &DatabaseUrl) -> Result<Vec<String>, Error> {
+    if url.has_sessions() {
+        return Ok(Vec::new());
+    }
+    let (client, _driver) = connect::client(url).await?;
+    let answer = client.simple_query(UNBOUNDED).await;
+    let answer = answer.map_err(Error::query("asking what bounds the login's statements"))?;
+    Ok(texts(answer).collect())
+}
+
 /// Whether a statement is found again.
 async fn statements(asker: &Client, holder: &Client) -> Result<(), Failure> {
     let statement = asker.prepare("SELECT 1").await?;
@@ -55,11 +82,11 @@ async fn statements(asker: &Client, holder: &Client) -> Result<(), Failure> {
 async fn sessions(url: &DatabaseUrl, asker: &Client, holder: &Client) -> Result<(), Error> {
     let failed = || Error::query("looking whether the database keeps sessions");
     let pid = "SELECT pg_backend_pid()";
-    let before = pid_of(asker.simple_query(pid).await.map_err(failed())?);
+    let before = texts(asker.simple_query(pid).await.map_err(failed())?).next();
     let after = elsewhere(holder, asker.simple_query(pid))
         .await
         .map_err(failed())?;
-    match after.map(pid_of) {
+    match after.map(|answer| texts(answer).next()) {
         Some(after) if after != before => Err(Error::PoolerWithoutSessions {
             target: url.to_string(),
         }),
@@ -67,8 +94,9 @@ async fn sessions(url: &DatabaseUrl, asker: &Client, holder: &Client) -> Result<
     }
 }
 
-fn pid_of(answer: Vec<SimpleQueryMessage>) -> Option<String> {
-    answer.into_iter().find_map(|message| match message {
+/// The first column of an answer.
+fn texts(answer: Vec<SimpleQueryMessage>) -> impl Iterator<Item = String> {
+    answer.into_iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
         _ => None,
     })

@@ -26,7 +26,7 @@ pub(super) struct IngestCall {
 
 /// Why an ingest transaction ends without a commit.
 enum Uncommitted {
-    /// There is nothing to commit: it was only to validate, or this is the answer to an earlier call.
+    /// There is nothing to commit: it was only to validate.
     Answer(pb::IngestRowsResponse),
     /// It failed.
     Failed(Error),
@@ -113,7 +113,8 @@ impl IngestCall {
         if let Some(answers) = &answers
             && let Begun::Answered(response) = answers.begin(connection).await?
         {
-            return Err(Uncommitted::Answer(response));
+            // Committed as well: what it found may have its own commit still on the way to a standby.
+            return Ok((response, Tally::default()));
         }
         let rejected = self.chunk.rejected.clone();
         let outcome = repository::append_rows(connection, &self.batch, self.chunk, actor).await?;

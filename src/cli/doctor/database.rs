@@ -9,13 +9,16 @@ use crate::{
     config::ServiceSettings,
     db::{
         APP_ROLE, DatabaseUrl, Error,
+        connect::connect,
         inspect::{Inspector, Privileges, Server},
         migrate::{self, MigrationState},
+        pooler,
     },
 };
 
 pub(super) const REACHABLE: &str = "database";
 const TLS: &str = "database tls";
+const POOLER: &str = "pooler";
 const CONNECTIONS: &str = "connections";
 const ROLE: &str = "role";
 const PRIVILEGES: &str = "privileges";
@@ -29,9 +32,17 @@ const MOST_NAMES: usize = 5;
 
 /// What is not looked at where the database cannot be reached.
 pub(super) fn skipped() -> Vec<Check> {
-    [TLS, CONNECTIONS, ROLE, MIGRATIONS, PRIVILEGES, CLOCK]
-        .map(|check| Check::skipped(check, "the database could not be asked"))
-        .to_vec()
+    [
+        TLS,
+        POOLER,
+        CONNECTIONS,
+        ROLE,
+        MIGRATIONS,
+        PRIVILEGES,
+        CLOCK,
+    ]
+    .map(|check| Check::skipped(check, "the database could not be asked"))
+    .to_vec()
 }
 
 pub(super) async fn check(urls: &Urls, settings: &ServiceSettings, with_disk: bool) -> Vec<Check> {
@@ -67,6 +78,7 @@ pub(super) async fn check(urls: &Urls, settings: &ServiceSettings, with_disk: bo
     let mut checks = vec![
         Check::ok(REACHABLE, reached),
         tls(&urls.service, &server),
+        pooler(&urls.service).await,
         connections(&server, settings),
         role,
     ];
@@ -118,8 +130,34 @@ fn connections(server: &Server, settings: &ServiceSettings) -> Check {
     )
 }
 
+async fn pooler(url: &DatabaseUrl) -> Check {
+    let looked = async {
+        pooler::verify(url).await?;
+        pooler::unbounded(url).await
+    };
+    match looked.await {
+        Ok(missing) if missing.is_empty() => {
+            Check::ok(POOLER, "the connections keep what the service needs")
+        }
+        Ok(missing) => Check::warning(
+            POOLER,
+            "behind this pooler the login must bound what it runs, and does not: a statement may run, wait for a lock or \
+             leave its transaction open for ever, or go on when its caller is gone",
+            format!(
+                "as an administrator run {}; then let the pooler reconnect",
+                missing.join("; ")
+            ),
+        ),
+        Err(error) => Check::error(POOLER, &error),
+    }
+}
+
 async fn role(url: &DatabaseUrl) -> Check {
-    match migrate::verify_role(url).await {
+    let verified = async {
+        migrate::verify_role(url).await?;
+        connect(url, Some(APP_ROLE)).await.map(drop)
+    };
+    match verified.await {
         Ok(()) => Check::ok(ROLE, format!("the login may act as {APP_ROLE}")),
         Err(error) => Check::error(ROLE, &error),
     }

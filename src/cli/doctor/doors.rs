@@ -6,18 +6,19 @@ use chrono::{DateTime, Utc};
 
 use super::check::Check;
 use crate::{
-    config::{DoorSettings, ServiceSettings},
+    config::{DoorSettings, OpsListen, ServiceSettings},
     server::doors::{self, ClientsFile, PemFile, Validity, lacking},
 };
 
 const LISTEN: &str = "listen";
+const OPERATORS: &str = "operators";
 const TLS: &str = "tls";
 const CLIENTS: &str = "clients";
 /// From how many days before its end on a certificate is worth a warning.
 const SOON_DAYS: i64 = 30;
 
 pub(super) fn check(doors: &DoorSettings, service: &ServiceSettings) -> Vec<Check> {
-    let mut checks = vec![listen(doors, service)];
+    let mut checks = vec![listen(doors, service), operators(service.ops.ops_listen)];
     checks.extend(tls(doors));
     checks.push(clients(doors));
     checks
@@ -26,8 +27,7 @@ pub(super) fn check(doors: &DoorSettings, service: &ServiceSettings) -> Vec<Chec
 fn listen(settings: &DoorSettings, service: &ServiceSettings) -> Check {
     let address = service.listen;
     let Some((missing, remedy)) = lacking(settings, address) else {
-        let ops = service.ops.ops_listen;
-        return Check::ok(LISTEN, format!("gRPC on {address}, operators on {ops}"));
+        return Check::ok(LISTEN, format!("gRPC on {address}"));
     };
     if settings.insecure {
         let detail = format!("--listen {address} with --insecure: {missing}");
@@ -39,6 +39,25 @@ fn listen(settings: &DoorSettings, service: &ServiceSettings) -> Check {
         remedy,
     };
     Check::error(LISTEN, &error)
+}
+
+/// The port for operators asks nobody who they are.
+fn operators(listen: OpsListen) -> Check {
+    let OpsListen::At(address) = listen else {
+        return Check::ok(OPERATORS, "no port (--ops-listen off)");
+    };
+    if address.ip().is_loopback() {
+        let detail = format!("status, metrics, health and readiness on {address}");
+        return Check::ok(OPERATORS, detail);
+    }
+    Check::warning(
+        OPERATORS,
+        format!(
+            "--ops-listen {address} has no authentication, and other machines reach it: they see counts, and the names \
+             of batches, sources and campaigns, never a row's data"
+        ),
+        "listen on loopback, or let a firewall or an authenticating proxy decide who reaches it",
+    )
 }
 
 fn tls(settings: &DoorSettings) -> Vec<Check> {
@@ -123,6 +142,19 @@ mod tests {
     use chrono::Days;
 
     use super::{super::check::State, *};
+
+    #[test]
+    fn a_port_for_operators_that_others_reach_is_a_warning() {
+        let at = |address: &str| operators(address.parse().unwrap());
+        assert_eq!(at("127.0.0.1:50052").state, State::Ok);
+        assert_eq!(at("[::1]:50052").state, State::Ok);
+        assert_eq!(at("off").state, State::Ok);
+        for open in ["0.0.0.0:50052", "[::]:50052", "10.0.0.1:50052"] {
+            let check = at(open);
+            assert_eq!(check.state, State::Warning);
+            assert!(check.detail.contains(open), "{check:?}");
+        }
+    }
 
     #[test]
     fn a_certificate_is_judged_by_its_days() {

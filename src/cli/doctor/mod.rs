@@ -12,7 +12,7 @@ use clap::Args;
 use self::check::{Check, State, render};
 use super::{Error, report::json_line, say};
 use crate::{
-    config::{DatabaseSettings, DoorSettings, ServiceSettings},
+    config::{DatabaseSettings, DoorSettings, PoolerMode, ServiceSettings},
     db::{
         DatabaseUrl, EmbeddedOptions,
         embedded::{self, Found, default_data_dir},
@@ -107,7 +107,10 @@ fn given_urls(settings: &DatabaseSettings) -> Result<Urls, Check> {
     let migrations = settings.migration_database_url.as_ref().map(parse);
     Ok(Urls {
         migrations: migrations.unwrap_or_else(|| Ok(service.clone()))?,
-        service,
+        service: match settings.pooler_mode {
+            PoolerMode::Session => service,
+            PoolerMode::Transaction => service.without_sessions(),
+        },
     })
 }
 

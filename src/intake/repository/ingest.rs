@@ -9,7 +9,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use crate::{
-    db::JsonText,
+    db::{GetCommitted as _, JsonText},
     domain::{
         Actor, BatchId, DuplicatePolicy, Fate, Source, Tally,
         row::{RejectionReason, RowRejection},
@@ -154,7 +154,7 @@ pub(in crate::intake) async fn ingest_chunk(
     .bind::<Array<Binary>, _>(rejected.originals)
     .bind::<Array<BigInt>, _>(rejected.original_sizes)
     .bind::<Text, _>(actor.as_str())
-    .get_result(connection)
+    .get_committed(connection)
     .await?;
     match row.outcome.as_str() {
         "stored" => Ok(LaneOutcome::Done(Stored {

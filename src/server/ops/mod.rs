@@ -1,9 +1,11 @@
 //! The port for operators and their machines: plain HTTP, a file a page, each with a router of its own.
 //!
 //! It shows counts and states, never a row's data, and asks nobody who they are. It begins with the server and
-//! ends after it, so that the last seconds of a shutdown can be looked at.
+//! ends after it, so that the last seconds of a shutdown can be looked at. On loopback it answers requests for this
+//! machine only.
 
 mod bounded;
+mod host;
 mod metrics_page;
 mod pool;
 mod probes;
@@ -12,7 +14,7 @@ mod status;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, middleware::from_fn};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +76,10 @@ impl OpsServer {
         let stopped = stop.clone().cancelled_owned();
         let sampling = ops.status.rates.sample(ops.metrics.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(sampling));
-        let pages = pages().with_state(Arc::new(ops));
+        let mut pages = pages().with_state(Arc::new(ops));
+        if address.ip().is_loopback() {
+            pages = pages.layer(from_fn(host::only_this_machine));
+        }
         let server = axum::serve(listener, pages).with_graceful_shutdown(stopped);
         Self {
             address,

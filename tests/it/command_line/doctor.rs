@@ -60,10 +60,12 @@ async fn a_healthy_database_has_nothing_wrong() {
         .collect();
     for name in [
         "listen",
+        "operators",
         "tls",
         "clients",
         "database",
         "database tls",
+        "pooler",
         "connections",
         "role",
         "privileges",
@@ -228,6 +230,14 @@ async fn settings_of_the_doors_are_checked() {
             .iter()
             .any(|(check, _)| check == "listen")
     );
+    ran.ok();
+    let ran = examine(&url, &["--ops-listen", "0.0.0.0:50052"]).await;
+    let warnings = in_state(&ran, "warning");
+    let operators = warnings.iter().find(|(check, _)| check == "operators");
+    let (_, said) = operators.unwrap();
+    for text in ["0.0.0.0:50052", "no authentication", "firewall"] {
+        assert!(said.contains(text), "{text} in {said}");
+    }
     ran.ok();
 
     let certificate = |from: (i32, u8), until: (i32, u8)| {

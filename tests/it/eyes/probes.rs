@@ -1,5 +1,10 @@
 //! `/healthz` and `/readyz`.
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
 use super::cluster_of_its_own;
 use crate::harness::{App, until};
 
@@ -9,6 +14,32 @@ async fn a_server_that_answers_calls_is_alive_and_ready() {
     assert_eq!(app.page("/healthz").await, (200, "ok\n".to_owned()));
     assert_eq!(app.page("/readyz").await, (200, "ready\n".to_owned()));
     assert_eq!(app.page("/nowhere").await.0, 404);
+    app.stop().await;
+}
+
+/// A stranger's page whose name was made to point here asks by that name (DNS rebinding).
+#[tokio::test(flavor = "multi_thread")]
+async fn on_loopback_a_request_for_another_machine_is_refused() {
+    let app = App::start().await;
+    let port = app.ops_address().port();
+    for (host, status) in [
+        (format!("evil.example:{port}"), "421"),
+        ("evil.example".to_owned(), "421"),
+        (format!("localhost:{port}"), "200"),
+        (format!("[::1]:{port}"), "200"),
+        ("10.1.2.3".to_owned(), "200"),
+    ] {
+        for path in ["/status", "/metrics", "/healthz", "/readyz"] {
+            let mut connection = TcpStream::connect(app.ops_address()).await.unwrap();
+            let request =
+                format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            connection.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).await.unwrap();
+            let said = answer.split(' ').nth(1);
+            assert_eq!(said, Some(status), "{host} {path}");
+        }
+    }
     app.stop().await;
 }
 

@@ -10,14 +10,19 @@ use crate::{
 const BATCH: &str = "failover";
 
 /// A primary whose commits wait for its standby, and a service that knows both.
-struct Pair {
-    primary: Postgres,
-    standby: Postgres,
-    service: Service,
+pub(super) struct Pair {
+    pub(super) primary: Postgres,
+    pub(super) standby: Postgres,
+    pub(super) service: Service,
 }
 
 impl Pair {
-    async fn start(workspace: &Workspace) -> Self {
+    pub(super) async fn start(workspace: &Workspace) -> Self {
+        Self::start_with(workspace, &[]).await
+    }
+
+    /// The same with flags for the service.
+    pub(super) async fn start_with(workspace: &Workspace, flags: &[&str]) -> Self {
         let primary = Postgres::create(workspace, "primary");
         primary.start();
         let standby = primary.standby(workspace, "standby");
@@ -39,6 +44,7 @@ impl Pair {
         admin.run("CREATE DATABASE leads").await;
         let hosts = format!("127.0.0.1:{},127.0.0.1:{}", primary.port, standby.port);
         let mut command = leadvault(&["serve", "--listen", "127.0.0.1:0"]);
+        command.args(flags);
         command.env(
             "DATABASE_URL",
             format!("postgresql://postgres@{hosts}/leads?target_session_attrs=read-write&sslmode=disable"),

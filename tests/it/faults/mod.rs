@@ -6,6 +6,7 @@ mod health;
 mod pgbouncer;
 mod repeating;
 mod stopping;
+mod synchronous;
 mod tls;
 
 use tonic::transport::Channel;

@@ -1,12 +1,19 @@
 //! PgBouncer in transaction mode. What Debian has (1.18) keeps no prepared statements from one transaction to the
 //! next: the service refuses to start on it. Everything else that it needs works there.
 
-use std::process::{Child, Command};
+use std::{
+    process::{Child, Command},
+    time::Duration,
+};
 
 use diesel::{dsl::sql, sql_types::Text};
 use diesel_async::RunQueryDsl as _;
-use leadvault::db::{DatabaseUrl, Pool, PoolOptions, migrate};
+use leadvault::{
+    db::{DatabaseUrl, Pool, PoolOptions, migrate},
+    proto::vault::v1::{ListContactsRequest, vault_service_client::VaultServiceClient},
+};
 use tokio_postgres::NoTls;
+use tonic::Request;
 
 use super::load;
 use crate::{
@@ -65,12 +72,16 @@ impl Bouncer {
     /// `leadvault serve` behind it, and its migrations past it.
     fn serve(&self, database: &str) -> tokio::process::Command {
         let mut command = leadvault(&["serve", "--listen", "127.0.0.1:0"]);
+        self.settings(&mut command, database);
+        command
+    }
+
+    fn settings(&self, command: &mut tokio::process::Command, database: &str) {
         command.env("LEADVAULT_POOLER_MODE", "transaction");
         command.env("DATABASE_URL", self.url(database)).env(
             "LEADVAULT_MIGRATION_DATABASE_URL",
             self.postgres.url("leads"),
         );
-        command
     }
 }
 
@@ -213,6 +224,80 @@ async fn a_login_that_does_not_act_as_the_role_is_told_what_to_run() {
     );
 }
 
+const RECONNECT: &str =
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'svc'";
+
+/// Law 12: what the service cannot set for a session comes with the login, and who starts it is told what is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_whose_statements_nothing_bounds_is_told_what_to_run() {
+    const RUN: &str = "ALTER ROLE svc SET statement_timeout = '60s'; ALTER ROLE svc SET lock_timeout = '15s'; \
+                       ALTER ROLE svc SET idle_in_transaction_session_timeout = '300s'; \
+                       ALTER ROLE svc SET client_connection_check_interval = '1s'";
+    let workspace = Workspace::new();
+    let Some(bouncer) = Bouncer::start(&workspace, 1).await else {
+        return;
+    };
+    let doctor = || {
+        let mut command = leadvault(&["doctor"]);
+        bouncer.settings(&mut command, "leads");
+        Running::spawn(command).finish()
+    };
+    let (_, log) = Service::start(bouncer.serve("leads")).await.stop().await;
+    assert!(log.contains(RUN), "{log}");
+    assert!(doctor().await.ok().contains(RUN));
+
+    Sql::connect(&bouncer.postgres.url("leads"))
+        .await
+        .run(&format!("{RUN}; {RECONNECT}"))
+        .await;
+    let (_, log) = Service::start(bouncer.serve("leads")).await.stop().await;
+    assert!(!log.contains("ALTER ROLE"), "{log}");
+    assert!(!doctor().await.ok().contains("ALTER ROLE"));
+}
+
+/// A deadline closes the connection to the pooler, and PostgreSQL finds out: the only server connection is free again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_waits_for_ends_behind_the_pooler() {
+    let workspace = Workspace::new();
+    let Some(bouncer) = Bouncer::start(&workspace, 1).await else {
+        return;
+    };
+    let (sql, holder) = (
+        Sql::connect(&bouncer.postgres.url("leads")).await,
+        Sql::connect(&bouncer.postgres.url("leads")).await,
+    );
+    sql.run(&format!(
+        "ALTER ROLE svc SET client_connection_check_interval = '1s'; {RECONNECT}"
+    ))
+    .await;
+    let service = Service::start(bouncer.serve("leads")).await;
+    let mut client = VaultServiceClient::connect(service.endpoint())
+        .await
+        .unwrap();
+    holder.run("BEGIN; LOCK TABLE vault.contacts").await;
+    let request = in_a_second(ListContactsRequest::default());
+    assert!(client.list_contacts(request).await.is_err());
+    until("nothing to wait for the lock", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE wait_event_type = 'Lock' AND query LIKE '%vault.contacts%'";
+        (sql.one::<i64>(waiting, &[]).await == 0).then_some(())
+    })
+    .await;
+    holder.run("COMMIT").await;
+    until("calls to be answered", async || {
+        let request = ListContactsRequest::default();
+        client.list_contacts(request).await.ok()
+    })
+    .await;
+    assert_eq!(service.stop().await.0.code(), Some(0));
+}
+
+fn in_a_second<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(Duration::from_secs(1));
+    request
+}
+
 /// Law 12: what a pool in session mode refuses at the start of a connection is set afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_pool_of_sessions_no_statement_runs_for_ever() {
@@ -222,7 +307,7 @@ async fn behind_a_pool_of_sessions_no_statement_runs_for_ever() {
     };
     let url = DatabaseUrl::parse(&bouncer.url("sessions")).unwrap();
     let pool = Pool::connect(PoolOptions {
-        statement_timeout: std::time::Duration::from_secs(8),
+        statement_timeout: Duration::from_secs(8),
         ..PoolOptions::new(url)
     })
     .await

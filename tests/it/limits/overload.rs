@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use leadvault::proto::intake::v1::{IngestRowsRequest, intake_service_client::IntakeServiceClient};
+use nix::unistd::Pid;
 use tokio::task::JoinSet;
 use tonic::{Code, Status, transport::Channel};
 
 use super::{SLACK, within};
-use crate::harness::{App, refusal};
+use crate::harness::{App, Service, fresh_database, leadvault, refusal};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -26,6 +27,15 @@ async fn ingest(
     (answer.map(drop), begun.elapsed())
 }
 
+/// A thousand at once: whether each was answered, and after how long.
+async fn all_at_once(client: &IntakeServiceClient<Channel>) -> Vec<(Result<(), Status>, Duration)> {
+    let mut calls = JoinSet::new();
+    for number in 0..1_000 {
+        calls.spawn(ingest(client.clone(), number));
+    }
+    calls.join_all().await
+}
+
 /// None fails but for want of room, none is answered after its deadline, and what was said is true.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_calls_at_once_are_answered_or_refused() {
@@ -41,12 +51,8 @@ async fn a_thousand_calls_at_once_are_answered_or_refused() {
         )
         .await;
     let client = app.intake().await;
-    let mut calls = JoinSet::new();
-    for number in 0..1_000 {
-        calls.spawn(ingest(client.clone(), number));
-    }
     let mut accepted = 0;
-    for (answer, elapsed) in calls.join_all().await {
+    for (answer, elapsed) in all_at_once(&client).await {
         assert!(elapsed < DEADLINE + SLACK, "{elapsed:?}: {answer:?}");
         match answer {
             Ok(()) => accepted += 1,
@@ -61,4 +67,36 @@ async fn a_thousand_calls_at_once_are_answered_or_refused() {
     assert_eq!(owner.one::<i64>(loads, &[]).await, accepted);
     ingest(client, 1_000).await.0.unwrap();
     app.stop().await;
+}
+
+/// The most that a process has held of memory so far, in MB; nothing where the system does not say it.
+fn peak_mb(pid: Pid) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes / 1024)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_calls_at_once_take_little_memory() {
+    const LIMIT_MB: u64 = 150;
+    let url = fresh_database().await;
+    let mut command = leadvault(&["serve", "--listen", "127.0.0.1:0", "--pool-size=8"]);
+    command.args(["--database-url", &url]);
+    let service = Service::start(command).await;
+    let client = service.intake().await;
+    for _ in 0..3 {
+        for (answer, _) in all_at_once(&client).await {
+            let is_right = match &answer {
+                Ok(()) => true,
+                Err(status) => status.code() == Code::ResourceExhausted,
+            };
+            assert!(is_right, "{answer:?}");
+        }
+    }
+    match peak_mb(service.pid()) {
+        Some(peak) => assert!(peak < LIMIT_MB, "the service held {peak} MB"),
+        None => eprintln!("SKIPPED: this system does not say how much memory a process has held"),
+    }
+    assert_eq!(service.stop().await.0.code(), Some(0));
 }

@@ -1,0 +1,30 @@
+//! The answer of a statement that commits by itself, once it has.
+//!
+//! A statement outside of a transaction commits after its last row, and PostgreSQL sends rows as its buffer fills: one
+//! of some kilobytes may arrive before the commit, which then waits for the disk, or for a standby that is away.
+//! diesel's `get_result` takes the first row and goes. Whoever acks such a row has acked what a crash may still lose
+//! (law 2), so a write whose answer grows with its request takes it from here. Inside of a transaction the commit is a
+//! statement of its own, and nothing of this matters.
+
+use diesel::{QueryResult, result::Error::NotFound};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, methods::LoadQuery};
+
+/// Statements whose only row is taken after their end.
+pub(crate) trait GetCommitted: RunQueryDsl<AsyncPgConnection> {
+    /// Runs the statement to its end, which is after its commit, and returns its row.
+    fn get_committed<'query, Row>(
+        self,
+        connection: &mut AsyncPgConnection,
+    ) -> impl Future<Output = QueryResult<Row>> + Send
+    where
+        Row: Send,
+        Self: LoadQuery<'query, AsyncPgConnection, Row> + Send + 'query,
+    {
+        async move {
+            let rows: Vec<Row> = self.load(connection).await?;
+            rows.into_iter().next().ok_or(NotFound)
+        }
+    }
+}
+
+impl<Statement: RunQueryDsl<AsyncPgConnection>> GetCommitted for Statement {}
