@@ -193,6 +193,31 @@ async fn an_answer_that_is_not_read_takes_no_place_of_work() {
     app.stop().await;
 }
 
+/// Jobs that have ended leave answers behind, and a client cannot pile them up.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_nothing_leaves_twice_its_streams_unread() {
+    let flags = ["--max-streams-per-client=1", "--stream-idle-timeout=1"];
+    let app = App::start_with(&flags).await;
+    store_much(&app).await;
+    let channel = narrow(&app, SMALL).await;
+    let first = export(channel.clone(), AN_HOUR).await.unwrap();
+    let second = until("the first job has ended", async || {
+        export(channel.clone(), AN_HOUR).await.ok()
+    })
+    .await;
+    let refused = until("the second job has ended", async || {
+        let refused = refusal(export(channel.clone(), AN_HOUR).await);
+        (refused.metadata["limit"] != "1").then_some(refused)
+    })
+    .await;
+    refused
+        .is(Code::ResourceExhausted, "TOO_MANY")
+        .says("limit", 2);
+    drop((first, second));
+    drop(until_there_is_a_place(&app).await);
+    app.stop().await;
+}
+
 /// Also of a bulk stream the last word is there for who reads late, behind whatever there was to read before it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loader_that_takes_no_acks_loses_its_place_and_is_told() {
