@@ -116,6 +116,10 @@ RETURNS TABLE (result text, replayed boolean, sent_at timestamptz, campaign_stat
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET jit = off
+-- A plan that a connection made while there were few messages, and keeps, would read all of them for each call.
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 DECLARE

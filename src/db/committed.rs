@@ -2,9 +2,10 @@
 //!
 //! A statement outside of a transaction commits after its last row, and PostgreSQL sends rows as its buffer fills: one
 //! of some kilobytes may arrive before the commit, which then waits for the disk, or for a standby that is away.
-//! diesel's `get_result` takes the first row and goes. Whoever acks such a row has acked what a crash may still lose
-//! (law 2), so a write whose answer grows with its request takes it from here. Inside of a transaction the commit is a
-//! statement of its own, and nothing of this matters.
+//! A small one goes out early, too, with the warning of a server that is stopped while the commit waits. diesel's
+//! `get_result` takes the first row and goes. Whoever acks such a row has acked what a crash may still lose (law 2), so
+//! a write that is not in a transaction takes its row from here. Inside of one the commit is a statement of its own,
+//! and nothing of this matters.
 
 use diesel::{QueryResult, result::Error::NotFound};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, methods::LoadQuery};

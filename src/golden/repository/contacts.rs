@@ -8,7 +8,12 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use crate::{db::JsonText, domain::Actor, golden::Kind, rpc::Error};
+use crate::{
+    db::{GetCommitted as _, JsonText},
+    domain::Actor,
+    golden::Kind,
+    rpc::Error,
+};
 
 /// A contact, as far as slots are made of it.
 #[derive(Debug, QueryableByName)]
@@ -184,7 +189,7 @@ pub(in crate::golden) async fn stage(
             .bind::<Array<Nullable<Jsonb>>, _>(rows)
             .bind::<Array<Text>, _>(contacts.sources)
             .bind::<Text, _>(actor.as_str())
-            .get_result(connection)
+            .get_committed(connection)
             .await?,
     )
 }

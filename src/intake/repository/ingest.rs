@@ -96,7 +96,7 @@ pub(in crate::intake) async fn open_lane(
         .bind::<Nullable<Text>, _>(batch.on_duplicate.map(DuplicatePolicy::as_str))
         .bind::<Nullable<Jsonb>, _>(metadata)
         .bind::<Text, _>(actor.as_str())
-        .get_result(connection)
+        .get_committed(connection)
         .await?;
     match (row.writer, row.next_offset, row.finished) {
         (Some(writer), Some(next_offset), Some(finished)) => Ok(LaneOutcome::Done(OpenedLane {
@@ -268,7 +268,7 @@ pub(in crate::intake) async fn finish_lane(
         .bind::<BigInt, _>(writer)
         .bind::<BigInt, _>(row_count)
         .bind::<Text, _>(actor.as_str())
-        .get_result(connection)
+        .get_committed(connection)
         .await?;
     match (row.outcome.as_str(), row.finished_at) {
         ("finished", Some(finished_at)) => Ok(LaneOutcome::Done(Finished {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    db::GetCommitted as _,
     domain::Actor,
     rpc::{Error, Page, PageRequest},
 };
@@ -87,7 +88,7 @@ pub(in crate::marketing) async fn create(
         .bind::<Text, _>(campaign.kind)
         .bind::<Nullable<Integer>, _>(campaign.target_count)
         .bind::<Text, _>(actor.as_str())
-        .get_result(connection)
+        .get_committed(connection)
         .await?)
 }
 

@@ -15,6 +15,7 @@ use super::{
     people::{Changes, Person, columns as person_columns},
 };
 use crate::{
+    db::GetCommitted as _,
     domain::Actor,
     rpc::{Error, Page, PageRequest},
 };
@@ -341,7 +342,7 @@ pub(in crate::people) async fn sweep(
         .bind::<Integer, _>(max_failures)
         .bind::<Text, _>(actor.as_str())
         .bind::<SqlUuid, _>(after)
-        .get_result(connection)
+        .get_committed(connection)
         .await?)
 }
 

@@ -17,7 +17,7 @@ use super::{
     intelligence::millis,
     people::{Person, columns as person_columns},
 };
-use crate::rpc::Error;
+use crate::{db::GetCommitted as _, rpc::Error};
 
 /// A leased person.
 #[derive(Debug, QueryableByName)]
@@ -127,6 +127,6 @@ pub(in crate::people) async fn line_up(
     connection: &mut AsyncPgConnection,
 ) -> Result<LinedUp, Error> {
     Ok(sql_query("SELECT * FROM ple.f_line_up()")
-        .get_result(connection)
+        .get_committed(connection)
         .await?)
 }

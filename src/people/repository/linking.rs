@@ -4,9 +4,9 @@ use diesel::{
     QueryableByName, sql_query,
     sql_types::{BigInt, Integer, Nullable, Text},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::AsyncPgConnection;
 
-use crate::{domain::Actor, rpc::Error};
+use crate::{db::GetCommitted as _, domain::Actor, rpc::Error};
 
 #[derive(QueryableByName)]
 struct Linked {
@@ -23,7 +23,7 @@ pub(in crate::people) async fn link_waiting(
     let row: Linked = sql_query("SELECT company.f_link_waiting($1, $2) AS linked")
         .bind::<Integer, _>(most)
         .bind::<Text, _>(actor.as_str())
-        .get_result(connection)
+        .get_committed(connection)
         .await?;
     Ok(row.linked)
 }

@@ -9,6 +9,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 use crate::{
+    db::GetCommitted as _,
     domain::{Actor, BatchId},
     rpc::Error,
 };
@@ -189,7 +190,7 @@ pub(in crate::vault) async fn promote(
         .bind::<Array<BigInt>, _>(load_ids)
         .bind::<Double, _>(patience.as_secs_f64())
         .bind::<Text, _>(actor.as_str())
-        .get_result(connection)
+        .get_committed(connection)
         .await?)
 }
 

@@ -9,7 +9,8 @@ use leadvault::proto::{
         intake_service_client::IntakeServiceClient,
     },
     vault::v1::{
-        ExportContactsRequest, ExportContactsResponse, vault_service_client::VaultServiceClient,
+        ContactKey, ExportContactsRequest, ExportContactsResponse, GetContactRequest,
+        GetContactResponse, contact_key, vault_service_client::VaultServiceClient,
     },
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -215,6 +216,37 @@ async fn who_reads_nothing_leaves_twice_its_streams_unread() {
         .says("limit", 2);
     drop((first, second));
     drop(until_there_is_a_place(&app).await);
+    app.stop().await;
+}
+
+/// An answer of one message counts until it is read: it lies in the server's memory for as long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_answer_that_is_not_read_keeps_the_place_of_its_call() {
+    let app = App::start_with(&["--max-calls-per-client=1"]).await;
+    store_much(&app).await;
+    let key = contact_key::Key::Email("p1@x.example".to_owned());
+    let request = GetContactRequest {
+        key: Some(ContactKey { key: Some(key) }),
+    };
+    let mut grpc = Grpc::new(narrow(&app, TINY).await);
+    grpc.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<GetContactRequest, GetContactResponse>::default();
+    let path = PathAndQuery::from_static("/leadvault.vault.v1.VaultService/GetContact");
+    // As a stream, its answer is left unread.
+    let unread = grpc
+        .server_streaming(Request::new(request.clone()), path, codec)
+        .await
+        .unwrap();
+    let mut vault = app.vault().await;
+    refusal(vault.get_contact(request.clone()).await)
+        .is(Code::ResourceExhausted, "TOO_MANY")
+        .says("limit", 1);
+    let answer = unread.into_inner().message().await.unwrap().unwrap();
+    assert!(answer.contact.is_some());
+    until("the answer is read", async || {
+        vault.get_contact(request.clone()).await.ok()
+    })
+    .await;
     app.stop().await;
 }
 
