@@ -3,8 +3,11 @@
 
 use super::load;
 use crate::{
-    crash::{exact::assert_exact, rows::rows},
-    harness::{Postgres, Service, Sql, Workspace, leadvault, until},
+    crash::{
+        exact::assert_exact,
+        rows::{Rows, rows},
+    },
+    harness::{Postgres, Running, Service, Sql, Workspace, leadvault, until},
 };
 
 const BATCH: &str = "failover";
@@ -55,6 +58,15 @@ impl Pair {
             standby,
             service,
         }
+    }
+
+    /// The load ends by itself, and nothing of it is lost or doubled.
+    async fn ends_on_the_standby(self, loader: Running, rows: &Rows) {
+        let report = loader.finish().await.json();
+        assert_eq!(report["batches"][0]["received"], rows.count, "{report}");
+        let sql = Sql::connect(&self.standby.url("leads")).await;
+        assert_exact(&sql, BATCH, 2, rows).await;
+        assert_eq!(self.service.stop().await.0.code(), Some(0));
     }
 }
 
@@ -153,11 +165,7 @@ async fn law_2_a_standby_takes_over_in_the_middle_of_a_load() {
     );
     pair.standby.promote();
 
-    let report = loader.finish().await.json();
-    assert_eq!(report["batches"][0]["received"], rows.count, "{report}");
-    let sql = Sql::connect(&pair.standby.url("leads")).await;
-    assert_exact(&sql, BATCH, 2, &rows).await;
-    assert_eq!(pair.service.stop().await.0.code(), Some(0));
+    pair.ends_on_the_standby(loader, &rows).await;
 }
 
 /// A primary that lives on and takes no writes any more: its connections work, and are given up all the same.
@@ -179,9 +187,5 @@ async fn law_2_an_old_primary_that_lives_on_is_left() {
     assert!(!loader.has_ended(), "the load was over before the switch");
     pair.standby.promote();
 
-    let report = loader.finish().await.json();
-    assert_eq!(report["batches"][0]["received"], rows.count, "{report}");
-    let sql = Sql::connect(&pair.standby.url("leads")).await;
-    assert_exact(&sql, BATCH, 2, &rows).await;
-    assert_eq!(pair.service.stop().await.0.code(), Some(0));
+    pair.ends_on_the_standby(loader, &rows).await;
 }
