@@ -5,29 +5,14 @@ use std::{path::PathBuf, process::Stdio};
 use tokio::process::Command;
 
 use super::status::{campaign, one_of_each};
-use crate::harness::{App, Workspace};
+use crate::harness::{App, Workspace, program};
 
 /// How a phone and a desk look at it.
 const WIDTHS: [(&str, u32, u32); 2] = [("phone", 390, 3600), ("desk", 1280, 2200)];
 
 /// The browser; Debian's package is called so, others' too.
 fn chromium() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let places = names
-        .iter()
-        .flat_map(|name| folders.iter().map(move |dir| dir.join(name)));
-    places.into_iter().find(|place| place.is_file())
-}
-
-/// The browser, or a line that says which test had none.
-fn chromium_for(test: &str) -> Option<PathBuf> {
-    let found = chromium();
-    if found.is_none() {
-        eprintln!("SKIPPED {test}: there is no chromium on this machine");
-    }
-    found
+    program(&["chromium", "chromium-browser", "google-chrome"])
 }
 
 /// Runs it with a profile of its own, which asks nobody for anything; what it prints.
@@ -95,7 +80,7 @@ fn picture(workspace: &Workspace, name: &str) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_shows_the_numbers_and_asks_nobody_else() {
-    let Some(browser) = chromium_for("a_browser_shows_the_numbers_and_asks_nobody_else") else {
+    let Some(browser) = chromium() else {
         return;
     };
     let (app, workspace) = (filled().await, Workspace::new());
@@ -133,7 +118,7 @@ async fn a_browser_shows_the_numbers_and_asks_nobody_else() {
 /// The page in frames as wide as a phone and a desk, whose script measures it: the page itself takes none.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_leaves_the_width_of_a_phone() {
-    let Some(browser) = chromium_for("nothing_leaves_the_width_of_a_phone") else {
+    let Some(browser) = chromium() else {
         return;
     };
     let (app, workspace) = (filled().await, Workspace::new());
@@ -175,7 +160,7 @@ async fn nothing_leaves_the_width_of_a_phone() {
 /// Light and dark are two pictures, and neither is empty.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_dark_where_that_is_preferred() {
-    let Some(browser) = chromium_for("it_is_dark_where_that_is_preferred") else {
+    let Some(browser) = chromium() else {
         return;
     };
     let (app, workspace) = (filled().await, Workspace::new());

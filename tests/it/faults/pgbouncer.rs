@@ -2,6 +2,7 @@
 //! next: the service refuses to start on it. Everything else that it needs works there.
 
 use std::{
+    path::PathBuf,
     process::{Child, Command},
     time::Duration,
 };
@@ -19,7 +20,8 @@ use super::load;
 use crate::{
     crash::{exact::assert_exact, rows::rows},
     harness::{
-        Postgres, Running, Service, Sql, Workspace, as_account, free_port, give, leadvault, until,
+        Postgres, Running, Service, Sql, Workspace, as_account, free_port, give, leadvault,
+        program, until,
     },
 };
 
@@ -92,12 +94,14 @@ impl Drop for Bouncer {
     }
 }
 
-/// Its version, or a word to whoever reads the test's output.
+fn pgbouncer() -> Option<PathBuf> {
+    program(&["pgbouncer"])
+}
+
+/// Its version; nothing where it is missing.
 fn version() -> Option<(u32, u32)> {
-    let Ok(output) = Command::new("pgbouncer").arg("--version").output() else {
-        eprintln!("SKIPPED: there is no pgbouncer on this machine");
-        return None;
-    };
+    let output = Command::new(pgbouncer()?).arg("--version").output();
+    let output = output.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let number = text.lines().next()?.strip_prefix("PgBouncer ")?;
     let mut parts = number.split('.').map(|part| part.parse().unwrap_or(0));
@@ -135,7 +139,7 @@ fn spawn(workspace: &Workspace, postgres: &Postgres, port: u16, pool_size: u32) 
         folder.display()
     );
     let settings = workspace.file("pgbouncer/pgbouncer.ini", settings);
-    as_account("pgbouncer".as_ref())
+    as_account(&pgbouncer().unwrap())
         .arg(settings)
         .spawn()
         .unwrap()

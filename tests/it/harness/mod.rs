@@ -9,6 +9,7 @@ pub(crate) mod evidence;
 mod lane;
 mod postgres;
 mod process;
+mod program;
 mod proxy;
 mod refusal;
 pub(crate) mod rows;
@@ -21,6 +22,7 @@ pub(crate) use postgres::{Postgres, as_account, give};
 pub(crate) use process::{
     Ran, Running, Service, Workspace, free_port, leadvault, leadvault_logging_to, run, runs, until,
 };
+pub(crate) use program::program;
 pub(crate) use proxy::{Network, Proxy};
 pub(crate) use refusal::{Refusal, refusal};
 pub(crate) use rows::row;
