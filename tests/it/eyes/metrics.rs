@@ -1,15 +1,25 @@
 //! Metrics: every call counts once, by method and code; rows by source and outcome; nothing by what callers make up.
 
 use leadvault::proto::{
-    intake::v1::IngestRowsRequest,
+    intake::v1::{IngestRowsRequest, intake_service_client::IntakeServiceClient},
     vault::v1::{
         GetContactRequest, PromoteContactsRequest, vault_service_client::VaultServiceClient,
     },
 };
-use tonic::{Code, client::Grpc, codegen::http::uri::PathAndQuery};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tonic::{
+    Code,
+    client::Grpc,
+    codegen::http::uri::PathAndQuery,
+    transport::{Channel, Endpoint},
+};
 
 use super::get_nobody;
-use crate::harness::{App, open, row, rows::people, until};
+use crate::harness::{App, Lane, open, row, rows::people, until};
 
 /// The value of a metric, by its whole name with labels.
 async fn metric(app: &App, name: &str) -> Option<f64> {
@@ -83,6 +93,22 @@ async fn a_method_that_a_caller_made_up_is_other() {
     app.stop().await;
 }
 
+/// A client whose connection ends with the task. Whoever drops a stream also ends what it says, which may be seen
+/// first; a broken connection is never anything else.
+async fn breakable(app: &App) -> (IntakeServiceClient<Channel>, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = listener.local_addr().unwrap();
+    let there = app.endpoint().replace("http://", "");
+    let connection = tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = TcpStream::connect(there).await.unwrap();
+        let _ = copy_bidirectional(&mut client, &mut server).await;
+    });
+    let endpoint = Endpoint::from_shared(format!("http://{here}")).unwrap();
+    let channel = endpoint.connect().await.unwrap();
+    (IntakeServiceClient::new(channel), connection)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_counts_once_when_it_ends() {
     let app = App::start().await;
@@ -99,14 +125,16 @@ async fn a_stream_counts_once_when_it_ends() {
     .await;
     assert_metric(&app, &bulk("OK"), 1.0).await;
 
-    let (lane, _) = app.lane(open("c", "apollo")).await.unwrap();
-    drop(lane);
+    let (client, connection) = breakable(&app).await;
+    let lane = Lane::open(client, open("c", "apollo")).await.unwrap();
+    connection.abort();
     until("a client that went away", async || {
         let open = metric(&app, &format!("grpc_server_in_flight{labels}")).await;
         (open == Some(0.0)).then_some(())
     })
     .await;
-    // Whether its end was seen as a reset or as a stream without `finish` is the network's to say.
+    drop(lane);
+    assert_metric(&app, &bulk("CANCELLED"), 1.0).await;
     let (_, text) = app.page("/metrics").await;
     let ended = text
         .lines()
