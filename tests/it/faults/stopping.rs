@@ -260,3 +260,48 @@ async fn a_second_signal_ends_at_once() {
     sql.run("COMMIT").await;
     app.stop().await;
 }
+
+/// What does not end is cut when the grace is over: nothing that was not acked is lost, for the client still has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_outlives_the_grace_is_cut() {
+    let app = App::start().await;
+    let service = service_on(&app).await;
+    let sql = app.sql().await;
+    sql.run(
+        "CREATE FUNCTION public.hesitate() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN PERFORM pg_sleep(50); RETURN NULL; END';
+         CREATE TRIGGER hesitate AFTER INSERT ON intake.raw_loads EXECUTE FUNCTION public.hesitate()",
+    )
+    .await;
+    let opened = Lane::open(service.intake().await, open("b", "apollo")).await;
+    let (mut lane, _) = opened.unwrap();
+    let rows = [row("a@x.example")];
+    lane.send_rows(Some(0), &rows).await;
+    let asleep =
+        "FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    until("the chunk to take its time", async || {
+        let count = format!("SELECT count(*) {asleep}");
+        (sql.one::<i64>(&count, &[]).await == 1).then_some(())
+    })
+    .await;
+    let begun = Instant::now();
+    let (status, log) = service.stop().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("outlived the shutdown"), "{log}");
+    let took = begun.elapsed();
+    assert!(took >= GRACE && took < GRACE * 3 / 2, "{took:?}");
+    let end = lane.receive().await.unwrap_err();
+    assert!(
+        matches!(end.code(), Code::Unavailable | Code::Unknown),
+        "{end:?}"
+    );
+    sql.run(&format!("SELECT pg_terminate_backend(pid) {asleep}"))
+        .await;
+    sql.run("DROP TRIGGER hesitate ON intake.raw_loads").await;
+
+    let (mut lane, _) = app.lane(open("b", "apollo")).await.unwrap();
+    let ack = lane.rows(0, &rows).await.unwrap();
+    assert_eq!(ack.accepted, 1);
+    lane.finish(1).await.unwrap();
+    app.stop().await;
+}
