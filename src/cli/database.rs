@@ -1,9 +1,14 @@
 //! The database that a command works on: the one of `DATABASE_URL`, or an embedded one.
 
+use std::time::Duration;
+
 use crate::{
     config::{DatabaseSettings, PoolerMode},
     db::{DatabaseUrl, Embedded, EmbeddedOptions, Error, embedded::default_data_dir, migrate},
 };
+
+/// How long the embedded PostgreSQL may take to stop for somebody who does not want to wait.
+const HURRY: Duration = Duration::from_secs(2);
 
 /// An open database. Close it: an embedded one runs on otherwise.
 pub(crate) struct Database {
@@ -64,11 +69,18 @@ impl Database {
         }
     }
 
-    /// Stops the embedded PostgreSQL.
-    pub(crate) async fn close(self) -> Result<(), Error> {
-        match self.embedded {
-            Some(embedded) => embedded.stop().await,
-            None => Ok(()),
+    /// Stops the embedded PostgreSQL, and at once as soon as somebody is in a hurry.
+    pub(crate) async fn close(self, hurry: impl Future<Output = ()>) -> Result<(), Error> {
+        let Some(embedded) = self.embedded else {
+            return Ok(());
+        };
+        tokio::select! {
+            biased;
+            () = hurry => {
+                tracing::warn!("PostgreSQL is ended at once");
+                embedded.stop_within(HURRY).await
+            }
+            stopped = embedded.stop() => stopped,
         }
     }
 }

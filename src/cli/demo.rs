@@ -65,8 +65,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Error> {
         ..EmbeddedOptions::new(args.data_dir.clone().unwrap_or_else(data_dir))
     };
     let database = Database::of(Embedded::start(&options).await?)?;
-    let shown = show(&database, &args).await;
-    let closed = database.close().await;
+    let mut signals = StopSignals::listen()?;
+    let shown = show(&database, &args, &mut signals).await;
+    let closed = database.close(signals.next()).await;
     shown?;
     Ok(closed?)
 }
@@ -75,8 +76,11 @@ fn data_dir() -> PathBuf {
     default_data_dir().with_file_name("leadvault-demo")
 }
 
-async fn show(database: &Database, args: &DemoArgs) -> Result<(), Error> {
-    let mut signals = StopSignals::listen()?;
+async fn show(
+    database: &Database,
+    args: &DemoArgs,
+    signals: &mut StopSignals,
+) -> Result<(), Error> {
     let started = tokio::select! {
         server = begin(database, args) => Some(server?),
         () = signals.next() => None,

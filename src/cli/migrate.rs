@@ -33,7 +33,7 @@ enum Action {
 pub(crate) async fn run(args: MigrateArgs) -> Result<(), Error> {
     let database = Database::open(&args.database).await?;
     let done = act(&database, args.action.unwrap_or(Action::Up)).await;
-    let closed = database.close().await;
+    let closed = database.close(std::future::pending()).await;
     say(done?.trim_end());
     Ok(closed?)
 }

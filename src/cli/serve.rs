@@ -1,5 +1,7 @@
 //! `leadvault serve`: runs the service.
 
+use std::io::IsTerminal as _;
+
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -16,7 +18,8 @@ use crate::{
 /// Run the service until it is told to stop (Ctrl-C or SIGTERM).
 ///
 /// Without --database-url it starts an embedded PostgreSQL in --data-dir and stops it on the way out. It
-/// migrates the database first. A second signal ends it at once. SIGHUP makes it read the clients file again.
+/// migrates the database first. A second signal ends it at once. SIGHUP makes it read the clients file again; without
+/// one it means what it always does at a terminal, that the terminal is gone, and nothing elsewhere.
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
@@ -33,24 +36,45 @@ pub(crate) struct ServeArgs {
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
     // First, and before a database is started or migrated for nothing.
     let doors = Doors::open(&args.doors, args.service.listen)?;
+    // Before anything that takes long: nobody's reload ends a service that is still starting.
+    let hangups = Hangups::listen(doors.clients_file())?;
     let database = Database::open(&args.database).await?;
-    let served = serve(&database, &args, doors).await;
+    let mut signals = StopSignals::listen()?;
+    let served = serve(&database, &args, doors, hangups, &mut signals).await;
     // Last, and also when serving failed: nothing else would stop it.
-    let closed = database.close().await;
+    let hurry = async {
+        match served {
+            Ok(Ended::AtOnce) => {}
+            _ => signals.next().await,
+        }
+    };
+    let closed = database.close(hurry).await;
     served?;
     Ok(closed?)
 }
 
-async fn serve(database: &Database, args: &ServeArgs, doors: Doors) -> Result<(), Error> {
-    let mut signals = StopSignals::listen()?;
+/// How the service came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    InOrder,
+    /// A second signal did not wait.
+    AtOnce,
+}
+
+async fn serve(
+    database: &Database,
+    args: &ServeArgs,
+    doors: Doors,
+    hangups: Hangups,
+    signals: &mut StopSignals,
+) -> Result<Ended, Error> {
     let scheme = doors.scheme();
-    let clients = ClientsReload::listen(doors.clients_file())?;
     let started = tokio::select! {
         server = begin(database, args, doors) => Some(server?),
         () = signals.next() => None,
     };
     let Some(mut server) = started else {
-        return Ok(());
+        return Ok(Ended::InOrder);
     };
     say(format_args!("listening on {scheme}://{}", server.address()));
     say(database.describe());
@@ -62,14 +86,14 @@ async fn serve(database: &Database, args: &ServeArgs, doors: Doors) -> Result<()
     tokio::select! {
         () = signals.next() => {}
         failed = server.failed() => failed?,
-        () = clients.run() => {}
+        () = hangups.terminal_is_gone() => {}
     }
     tracing::info!("stopping; a second signal ends at once");
     tokio::select! {
-        stopped = server.stop() => Ok(stopped?),
+        stopped = server.stop() => stopped.map(|()| Ended::InOrder).map_err(Error::from),
         () = signals.next() => {
             tracing::warn!("a second signal: ending at once");
-            Ok(())
+            Ok(Ended::AtOnce)
         }
     }
 }
@@ -117,36 +141,43 @@ async fn warn_of_unbounded(url: &DatabaseUrl) -> Result<(), db::Error> {
     Ok(())
 }
 
-/// SIGHUP, and the file that it makes be read again. Without a clients file the signal keeps its meaning, that the
-/// terminal is gone.
+/// SIGHUP: the file of clients is read again. Without one it is the terminal's word that it is gone, which stops the
+/// service that was started there; a service manager's word then changes nothing, least of all that the service runs.
 #[derive(Debug)]
-struct ClientsReload(Option<(Signal, ClientsFile)>);
+struct Hangups {
+    signal: Signal,
+    clients: Option<ClientsFile>,
+    has_terminal: bool,
+}
 
-impl ClientsReload {
+impl Hangups {
     /// From here on signals are kept until they are acted on.
     fn listen(clients: Option<ClientsFile>) -> Result<Self, Error> {
-        let Some(clients) = clients else {
-            return Ok(Self(None));
-        };
-        let hangups = signal(SignalKind::hangup()).map_err(Error::Signal)?;
-        Ok(Self(Some((hangups, clients))))
+        Ok(Self {
+            signal: signal(SignalKind::hangup()).map_err(Error::Signal)?,
+            clients,
+            has_terminal: std::io::stderr().is_terminal(),
+        })
     }
 
-    /// Reads the file again on each signal, for ever.
-    async fn run(self) {
-        let Some((mut hangups, clients)) = self.0 else {
-            return std::future::pending().await;
-        };
-        loop {
-            if hangups.recv().await.is_none() {
-                return std::future::pending().await;
+    /// Acts on each signal, until one ends the service.
+    async fn terminal_is_gone(mut self) {
+        while self.signal.recv().await.is_some() {
+            match &self.clients {
+                Some(clients) => read_again(clients),
+                None if self.has_terminal => return,
+                None => tracing::info!("SIGHUP: there is no clients file to read again"),
             }
-            match clients.reload() {
-                Ok(count) => tracing::info!(clients = count, "the clients file was read again"),
-                Err(error) => {
-                    tracing::error!(%error, "the clients file cannot be used; the clients stay as they were");
-                }
-            }
+        }
+        std::future::pending().await
+    }
+}
+
+fn read_again(clients: &ClientsFile) {
+    match clients.reload() {
+        Ok(count) => tracing::info!(clients = count, "the clients file was read again"),
+        Err(error) => {
+            tracing::error!(%error, "the clients file cannot be used; the clients stay as they were");
         }
     }
 }

@@ -139,7 +139,7 @@ impl Sweep {
 fn log_linked((linked, ended): (i64, Result<(), Error>)) {
     match ended {
         Err(error) => {
-            let cause = crate::db::error::chain(&error);
+            let cause = crate::rpc::cause(&error);
             tracing::warn!(linked, %cause, "linking people was cut short; the next period tries again");
         }
         Ok(()) if linked == 0 => {}

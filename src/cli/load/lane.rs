@@ -36,7 +36,8 @@ use crate::{
 /// How long the lane may be silent while nothing of its is on the way.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// A stream that lived for so long was a working one: what ends it is a new outage.
+/// A stream that was held for so long with nothing on its way works: what ends it is a new outage. One that waits for
+/// an ack has yet to show that it does.
 const WORKING: Duration = Duration::from_secs(60);
 
 /// Messages that may wait for the connection: more than the window, a heartbeat and `finish` together, so
@@ -107,14 +108,10 @@ impl Lane {
     /// Streams until the lane is finished, or as far as it can be.
     pub(crate) async fn run(mut self) -> Result<LaneEnd, Error> {
         loop {
-            let started = Instant::now();
             let tally = match self.stream().await {
                 Ok(StreamEnd::Finished(tally)) => Some(tally),
                 Ok(StreamEnd::LeftOpen) => None,
                 Err(failure) => {
-                    if started.elapsed() > WORKING {
-                        self.patience.restore();
-                    }
                     self.patience.wait(failure, &self.progress).await?;
                     continue;
                 }
@@ -155,6 +152,7 @@ impl Lane {
         was_finished: bool,
     ) -> Result<StreamEnd, Failure> {
         let mut finishing = false;
+        let opened = Instant::now();
         loop {
             while let Some(rows) = self.window.next_to_send() {
                 if was_finished {
@@ -189,6 +187,9 @@ impl Lane {
                 () = tokio::time::sleep_until(outbox.last + HEARTBEAT) => {
                     if self.window.is_idle() && !finishing {
                         outbox.send(Message::Rows(Rows::default()))?;
+                        if opened.elapsed() > WORKING {
+                            self.patience.restore();
+                        }
                     }
                     outbox.last = Instant::now();
                 }

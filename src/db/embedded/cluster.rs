@@ -17,7 +17,8 @@ use super::pidfile::{Address, Server, look};
 /// How long a start may take: crash recovery after a bulk load replays up to `max_wal_size`.
 const START_SECONDS: &str = "600";
 const START_PATIENCE: Duration = Duration::from_secs(600);
-const STOP_SECONDS: &str = "120";
+/// How long a server that was told to end at once may take.
+const END_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Backends of a killed postmaster end by themselves, but not at once.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(30);
@@ -164,11 +165,24 @@ impl Cluster {
         run("pg_ctl start", &mut command, || self.log_since(before))
     }
 
-    /// Stops the server; one that is gone already is stopped.
-    pub(super) fn stop(&self) -> Result<(), Error> {
+    /// Stops the server; one that is gone already is stopped. One that is not done in time is ended at once: what was
+    /// committed is in its log, from which the next start recovers.
+    pub(super) fn stop(&self, patience: Duration) -> Result<(), Error> {
+        if self.stop_by("fast", patience).is_ok() {
+            return Ok(());
+        }
+        tracing::warn!(
+            "the private cluster did not stop within {patience:?}: ending it at once, its next start recovers"
+        );
+        self.stop_by("immediate", END_PATIENCE)
+    }
+
+    fn stop_by(&self, mode: &str, patience: Duration) -> Result<(), Error> {
         let mut command = self.command("pg_ctl");
         command
-            .args(["stop", "-w", "-s", "-m", "fast", "-t", STOP_SECONDS, "-D"])
+            .args(["stop", "-w", "-s", "-m", mode, "-t"])
+            .arg(patience.as_secs().to_string())
+            .arg("-D")
             .arg(self.folder.cluster());
         let result = run("pg_ctl stop", &mut command, || self.log_since(0));
         match look(&self.folder.cluster()) {

@@ -22,6 +22,8 @@ mod folder;
 mod pidfile;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::connect;
 use super::error::Error;
@@ -31,6 +33,9 @@ use folder::Folder;
 use pidfile::{Address, Server};
 
 pub use folder::default_data_dir;
+
+/// How long it may take to stop: it writes out what only its log has yet.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a private cluster is made of.
 #[derive(Debug, Clone)]
@@ -82,7 +87,7 @@ pub fn look(options: &EmbeddedOptions) -> Found {
 /// finds it) and frees the folder; [`Embedded::stop`] is the clean way out.
 #[derive(Debug)]
 pub struct Embedded {
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
     address: Address,
     database: String,
 }
@@ -97,7 +102,7 @@ impl Embedded {
         let (data_dir, settings) = (options.data_dir.clone(), options.settings.clone());
         let (cluster, address) = blocking(move || launch(&data_dir, &settings)).await?;
         let embedded = Self {
-            cluster,
+            cluster: Arc::new(cluster),
             address,
             database: options.database.clone(),
         };
@@ -117,12 +122,23 @@ impl Embedded {
         self.cluster.folder().root()
     }
 
-    /// Stops the server: running transactions are rolled back, everything committed is on disk.
+    /// Stops the server within a minute: see [`Embedded::stop_within`].
     ///
     /// # Errors
-    /// [`Error::Program`] where it does not stop within two minutes.
-    pub async fn stop(self) -> Result<(), Error> {
-        blocking(move || self.cluster.stop()).await
+    /// Those of [`Embedded::stop_within`].
+    pub async fn stop(&self) -> Result<(), Error> {
+        self.stop_within(STOP_PATIENCE).await
+    }
+
+    /// Stops the server: running transactions are rolled back, everything committed is on disk. One that takes
+    /// longer than that is ended at once, and recovers at its next start. Beside a stop that is under way it may be
+    /// asked for again, with less patience.
+    ///
+    /// # Errors
+    /// [`Error::Program`] where it does not even end then, within ten seconds.
+    pub async fn stop_within(&self, patience: Duration) -> Result<(), Error> {
+        let cluster = Arc::clone(&self.cluster);
+        blocking(move || cluster.stop(patience)).await
     }
 
     async fn create_database(&self) -> Result<(), Error> {

@@ -3,8 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use diesel::sql_query;
-use diesel_async::RunQueryDsl as _;
 
 use super::Ops;
 use crate::db::Pool;
@@ -25,27 +23,33 @@ async fn healthz() -> &'static str {
 
 /// Calls are answered: 200, or 503 and why not.
 async fn readyz(State(ops): State<Arc<Ops>>) -> (StatusCode, &'static str) {
-    if ops.shutdown.is_cancelled() {
-        let why = "not ready: the server is stopping\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, why);
-    }
-    match tokio::time::timeout(PATIENCE, ops.pool.takes_writes()).await {
-        Ok(Ok(true)) => (StatusCode::OK, "ready\n"),
-        Ok(Ok(false)) => {
-            let why = "not ready: the database takes no writes\n";
-            (StatusCode::SERVICE_UNAVAILABLE, why)
+    let why = if ops.shutdown.is_cancelled() {
+        "not ready: the server is stopping\n"
+    } else {
+        match condition(&ops.pool).await {
+            Condition::TakesWrites => return (StatusCode::OK, "ready\n"),
+            Condition::ReadOnly => "not ready: the database takes no writes\n",
+            Condition::Silent => "not ready: the database does not answer within a second\n",
         }
-        Ok(Err(_)) | Err(_) => {
-            let why = "not ready: the database does not answer within a second\n";
-            (StatusCode::SERVICE_UNAVAILABLE, why)
-        }
-    }
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
-/// Whether the database answers. Asked beside the pool, whose connections may all be busy with good reason.
-pub(super) async fn database_answers(pool: &Pool) -> bool {
-    let ping = pool.point_read(|connection| async move {
-        sql_query("SELECT 1").execute(&mut &*connection).await
-    });
-    matches!(tokio::time::timeout(PATIENCE, ping).await, Ok(Ok(Ok(_))))
+/// How the database does.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    TakesWrites,
+    ReadOnly,
+    /// It does not answer, or not in time.
+    #[default]
+    Silent,
+}
+
+/// Asked beside the pool, whose connections may all be busy with good reason.
+pub(super) async fn condition(pool: &Pool) -> Condition {
+    match tokio::time::timeout(PATIENCE, pool.takes_writes()).await {
+        Ok(Ok(true)) => Condition::TakesWrites,
+        Ok(Ok(false)) => Condition::ReadOnly,
+        Ok(Err(_)) | Err(_) => Condition::Silent,
+    }
 }

@@ -16,10 +16,14 @@ use diesel::{
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
-    metrics::{MetricType, gauge::ConstGauge},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
-use super::{bounded, pool::gauge, probes::database_answers};
+use super::{
+    bounded,
+    pool::gauge,
+    probes::{Condition, condition},
+};
 use crate::db::Pool;
 
 /// For how long numbers are good.
@@ -47,8 +51,10 @@ pub(super) struct Depth {
 /// What was seen last.
 #[derive(Debug, Default)]
 struct Seen {
-    database_is_up: bool,
+    database: Condition,
     depths: Vec<Depth>,
+    /// How often it could not be looked.
+    failed: u64,
     good_until: Option<Instant>,
 }
 
@@ -62,15 +68,13 @@ pub(in crate::server) struct Queues {
 impl Queues {
     /// Looks again where it is time to. Who comes meanwhile sees what was seen before.
     pub(super) async fn look(&self, pool: &Pool) {
-        let is_up = database_answers(pool);
-        let depths = self.look_at_depths(pool);
-        let (is_up, ()) = tokio::join!(is_up, depths);
-        self.with_seen(|seen| seen.database_is_up = is_up);
+        let (database, ()) = tokio::join!(condition(pool), self.look_at_depths(pool));
+        self.with_seen(|seen| seen.database = database);
     }
 
-    /// Whether the database answered the last look, and the depths that were seen; none where that failed.
-    pub(super) fn seen(&self) -> (bool, Vec<Depth>) {
-        self.with_seen(|seen| (seen.database_is_up, seen.depths.clone()))
+    /// How the database did at the last look, and the depths that were seen; none where that failed.
+    pub(super) fn seen(&self) -> (Condition, Vec<Depth>) {
+        self.with_seen(|seen| (seen.database, seen.depths.clone()))
     }
 
     async fn look_at_depths(&self, pool: &Pool) {
@@ -90,11 +94,15 @@ impl Queues {
             let depths = bounded::read_by_indexes(&pool, DEPTHS).await.ok();
             queues.with_seen(|seen| {
                 seen.good_until = depths.is_some().then(|| Instant::now() + PERIOD);
+                seen.failed += u64::from(depths.is_none());
                 seen.depths = depths.unwrap_or_default();
             });
         });
         if tokio::time::timeout(PATIENCE, look).await.is_err() {
-            self.with_seen(|seen| seen.depths.clear());
+            self.with_seen(|seen| {
+                seen.failed += 1;
+                seen.depths.clear();
+            });
         }
     }
 
@@ -110,8 +118,17 @@ impl Collector for Queues {
                 &mut encoder,
                 "database_up",
                 "Whether the database answered within a second",
-                i64::from(seen.database_is_up),
+                i64::from(seen.database != Condition::Silent),
             )?;
+            gauge(
+                &mut encoder,
+                "database_takes_writes",
+                "Whether the database answered within a second that it takes writes",
+                i64::from(seen.database == Condition::TakesWrites),
+            )?;
+            let help = "How often the queues could not be looked at within a second: their depths are missing then";
+            let failed = ConstCounter::new(seen.failed);
+            failed.encode(encoder.encode_descriptor("queue_looks_failed", help, None, MetricType::Counter)?)?;
             encode_depths(&mut encoder, &seen.depths)
         })
     }

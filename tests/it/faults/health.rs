@@ -51,6 +51,15 @@ async fn health_follows_the_database() {
     postgres.set("default_transaction_read_only = on");
     postgres.reload();
     until_health(&channel, ServingStatus::NotServing).await;
+    let (_, page) = app.page("/status").await;
+    assert!(page.contains(">read only<"), "{page}");
+    let (_, metrics) = app.page("/metrics").await;
+    for gauge in [
+        "leadvault_database_up 1",
+        "leadvault_database_takes_writes 0",
+    ] {
+        assert!(metrics.contains(gauge), "{gauge}: {metrics}");
+    }
     postgres.set("default_transaction_read_only = off");
     postgres.reload();
     until_health(&channel, ServingStatus::Serving).await;

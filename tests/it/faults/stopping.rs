@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use leadvault::proto::vault::v1::{
     PromoteContactsRequest, vault_service_client::VaultServiceClient,
 };
-use nix::sys::signal::{Signal, kill};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tonic::{
     Code,
     transport::{Channel, Endpoint},
@@ -259,6 +262,31 @@ async fn a_second_signal_ends_at_once() {
     assert!(begun.elapsed() < GRACE / 3, "{:?}", begun.elapsed());
     sql.run("COMMIT").await;
     app.stop().await;
+}
+
+/// A PostgreSQL of its own that does not come to its end is not waited for either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_embedded_postgresql_at_once() {
+    let workspace = Workspace::new();
+    let service = Service::start(workspace.serve(free_port())).await;
+    let postmaster = workspace.postmaster().unwrap();
+    let sql = Sql::connect(service.database_url()).await;
+    let stuck: i32 = sql.one("SELECT pg_backend_pid()", &[]).await;
+    kill(Pid::from_raw(stuck), Signal::SIGSTOP).unwrap();
+    let health = channel(&service).await;
+    let begun = Instant::now();
+    kill(service.pid(), Signal::SIGTERM).unwrap();
+    until("the first signal to be heard", async || {
+        let request = HealthCheckRequest::default();
+        let answer = HealthClient::new(health.clone()).check(request).await;
+        answer.is_err().then_some(())
+    })
+    .await;
+    let (status, log) = service.stop().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("PostgreSQL is ended at once"), "{log}");
+    assert!(begun.elapsed() < GRACE, "{:?}", begun.elapsed());
+    assert!(!runs(postmaster), "PostgreSQL runs on");
 }
 
 /// What does not end is cut when the grace is over: nothing that was not acked is lost, for the client still has it.

@@ -1,5 +1,6 @@
 //! The clients file while the service runs.
 
+use leadvault::proto::intake::v1::ListBatchesRequest;
 use nix::sys::signal::{Signal, kill};
 use tonic::Code;
 
@@ -69,5 +70,25 @@ async fn the_clients_file_is_read_again_on_sighup_and_a_bad_one_changes_nothing(
     kill(service.pid(), Signal::SIGHUP).unwrap();
     until_code(&service, &old, Code::Unauthenticated).await;
     assert_eq!(code(&service, &new).await, Code::Ok);
+    assert!(service.stop().await.0.success());
+}
+
+/// A service manager reloads whatever it runs: without a file of clients there is nothing to read again, and nothing ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_clients_file_a_sighup_changes_nothing() {
+    let workspace = Workspace::new();
+    let url = fresh_database().await;
+    let log = workspace.path("log");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--database-url", &url];
+    let service = Service::start(leadvault_logging_to(&log, &serve)).await;
+    kill(service.pid(), Signal::SIGHUP).unwrap();
+    until("the signal to be heard", async || {
+        let log = std::fs::read_to_string(&log).unwrap();
+        log.contains("no clients file to read again").then_some(())
+    })
+    .await;
+    let mut intake = service.intake().await;
+    let request = ListBatchesRequest::default();
+    intake.list_batches(request).await.unwrap();
     assert!(service.stop().await.0.success());
 }

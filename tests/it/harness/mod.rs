@@ -22,7 +22,7 @@ pub(crate) use postgres::{Postgres, as_account, give};
 pub(crate) use process::{
     Ran, Running, Service, Workspace, free_port, leadvault, leadvault_logging_to, run, runs, until,
 };
-pub(crate) use program::program;
+pub(crate) use program::{program, program_at};
 pub(crate) use proxy::{Network, Proxy};
 pub(crate) use refusal::{Refusal, refusal};
 pub(crate) use rows::row;

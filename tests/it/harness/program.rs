@@ -23,6 +23,15 @@ pub(crate) fn program(names: &[&str]) -> Option<PathBuf> {
     found
 }
 
+/// The same, of a program that has but one place.
+pub(crate) fn program_at(place: PathBuf) -> Option<PathBuf> {
+    if place.is_file() {
+        return Some(place);
+    }
+    say_skipped(&place.display().to_string());
+    None
+}
+
 fn say_skipped(program: &str) {
     // A test runs on a thread of its name.
     let thread = std::thread::current();

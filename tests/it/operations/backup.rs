@@ -22,7 +22,8 @@ use leadvault::{
 use super::contents::contents;
 use crate::{
     harness::{
-        App, Lane, Sql, Workspace, empty_database, evidence, fresh_database, open, row, run, url_as,
+        App, Lane, Sql, Workspace, empty_database, evidence, fresh_database, open, program_at, row,
+        run, url_as,
     },
     migrations::fingerprint,
 };
@@ -42,20 +43,12 @@ fn rows() -> Vec<String> {
         .collect()
 }
 
-/// A program of the cluster's own PostgreSQL; `None`, and a line that names the test, where it has none.
+/// A program of the cluster's own PostgreSQL.
 async fn program(sql: &Sql, name: &str) -> Option<PathBuf> {
     let folder: String = sql
         .one("SELECT setting FROM pg_config WHERE name = 'BINDIR'", &[])
         .await;
-    let program = PathBuf::from(folder).join(name);
-    if program.exists() {
-        return Some(program);
-    }
-    println!(
-        "skipped: a test of backup and restore needs {} (apt-get install postgresql-client)",
-        program.display()
-    );
-    None
+    program_at(PathBuf::from(folder).join(name))
 }
 
 /// An empty database, and the URL of its owner.

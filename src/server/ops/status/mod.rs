@@ -22,7 +22,7 @@ use axum::{
 };
 
 use self::{facts::Observer, page::View, rates::Rates};
-use super::Ops;
+use super::{Ops, probes::Condition};
 
 /// The page holds its style and nothing else that a browser would load or run.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -54,8 +54,8 @@ pub(super) fn router() -> Router<Arc<Ops>> {
 
 async fn status(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> impl IntoResponse {
     ops.queues.look(&ops.pool).await;
-    let (database_is_up, depths) = ops.queues.seen();
-    if database_is_up {
+    let (database, depths) = ops.queues.seen();
+    if database != Condition::Silent {
         ops.status.observer.look(&ops.pool).await;
     }
     let (now, totals) = (Instant::now(), ops.metrics.totals());
@@ -65,7 +65,7 @@ async fn status(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> impl 
         is_stopping: ops.shutdown.is_cancelled(),
         up: now.saturating_duration_since(ops.status.started),
         now,
-        database_is_up,
+        database,
         depths,
         facts: ops.status.observer.facts(),
         pool: ops.pool.usage(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{SecondsFormat, Utc};
 
 use super::{
-    super::queues::Depth,
+    super::{probes::Condition, queues::Depth},
     chart,
     facts::{Batch, Campaign, Facts, Part, Stage},
     html::Html,
@@ -25,7 +25,7 @@ pub(super) struct View {
     /// Since when the server runs.
     pub(super) up: Duration,
     pub(super) now: Instant,
-    pub(super) database_is_up: bool,
+    pub(super) database: Condition,
     pub(super) depths: Vec<Depth>,
     pub(super) facts: Facts,
     pub(super) pool: PoolUsage,
@@ -71,10 +71,12 @@ fn begin(html: &mut Html, view: &View) {
 fn condition(view: &View) -> (&'static str, &'static str) {
     if view.is_stopping {
         ("warn", "stopping")
-    } else if view.database_is_up {
-        ("good", "serving")
     } else {
-        ("bad", "no database")
+        match view.database {
+            Condition::TakesWrites => ("good", "serving"),
+            Condition::ReadOnly => ("bad", "read only"),
+            Condition::Silent => ("bad", "no database"),
+        }
     }
 }
 
@@ -89,11 +91,18 @@ fn headline(html: &mut Html, view: &View) {
         .markup("</span> up for ")
         .text(duration(view.up))
         .markup("</p></header><main>");
-    if !view.database_is_up {
-        html.markup(
-            r#"<p class="notice" role="alert">The database did not answer within a second. What is below was seen before; calls fail with UNAVAILABLE until it is back. <code>leadvault doctor</code> says more.</p>"#,
-        );
-    }
+    let notice = match view.database {
+        Condition::TakesWrites => return,
+        Condition::ReadOnly => {
+            "The database takes no writes: is it a standby? Reads are answered, and every write fails until the database takes writes, or the service is led to one that does."
+        }
+        Condition::Silent => {
+            "The database did not answer within a second. What is below was seen before; calls fail with UNAVAILABLE until it is back."
+        }
+    };
+    html.markup(r#"<p class="notice" role="alert">"#)
+        .text(notice)
+        .markup(" <code>leadvault doctor</code> says more.</p>");
 }
 
 fn rates(html: &mut Html, view: &View) {
@@ -137,7 +146,11 @@ fn database(html: &mut Html, view: &View) {
             .text(value)
             .markup("</dd></div>");
     };
-    let answers = if view.database_is_up { "yes" } else { "no" };
+    let answers = match view.database {
+        Condition::TakesWrites => "yes",
+        Condition::ReadOnly => "yes, and takes no writes",
+        Condition::Silent => "no",
+    };
     fact("Answers", answers.to_owned());
     if let Some(database) = view.facts.database.rows.first() {
         fact("Version", format!("PostgreSQL {}", database.version));
