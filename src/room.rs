@@ -179,6 +179,32 @@ impl Room {
         }
     }
 
+    /// Reads for a job, as long as somebody listens and the server does not stop: the statement ends then, too.
+    ///
+    /// # Errors
+    /// Why the job ends.
+    pub(crate) async fn read<T, M, Reading>(
+        &self,
+        answers: &Answers<M>,
+        read: impl FnOnce(PooledConnection) -> Reading,
+    ) -> Result<T, Ended>
+    where
+        Reading: Future<Output = Result<T, Error>>,
+    {
+        let call = Arc::new(Call::default());
+        let connection = self.job_connection(answers).await?;
+        let reading = read(connection.lent_to(Arc::clone(&call)));
+        tokio::pin!(reading);
+        let ended = tokio::select! {
+            biased;
+            read = &mut reading => return Ok(read?),
+            () = self.shutdown.cancelled() => Error::ShuttingDown.into(),
+            () = answers.closed() => Ended::Cancelled,
+        };
+        call.leave();
+        Err(ended)
+    }
+
     /// Sends a message, unless nobody listens or takes what was said before for the idle time of a stream, or the
     /// server stops while a slow client makes it wait.
     ///

@@ -47,6 +47,12 @@ impl PooledConnection {
         Self { lent, url, call }
     }
 
+    /// Lends it on: given up is what it does from now on when that call is.
+    pub(crate) fn lent_to(mut self, call: Arc<Call>) -> Self {
+        self.call = Some(call);
+        self
+    }
+
     /// Whether a statement or a transaction may be on its way.
     fn is_cut(&mut self) -> bool {
         self.lent.is_broken() || self.call.as_ref().is_some_and(|call| call.is_given_up())

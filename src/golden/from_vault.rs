@@ -94,10 +94,10 @@ impl StageFromVault {
     ) -> Result<(), Ended> {
         let started = Instant::now();
         let ids = self.contact_ids.as_deref();
-        let changed = {
-            let mut connection = room.connection().await?;
-            repository::count_changed(&mut connection, &F::KIND, ids).await?
+        let count = async |mut connection: PooledConnection| {
+            repository::count_changed(&mut connection, &F::KIND, ids).await
         };
+        let changed = room.read(&answers, count).await?;
         let mut total = StagedContacts::default();
         let message = |total: &StagedContacts, finished| {
             let done = total.staged + total.unchanged + total.skipped;
@@ -113,10 +113,10 @@ impl StageFromVault {
             // Before any id, also one that an administrator made up.
             let mut last = i64::MIN;
             loop {
-                let stretch = {
-                    let mut connection = room.job_connection(&answers).await?;
-                    repository::next_stretch(&mut connection, &F::KIND, ids, last, STRETCH).await?
+                let look = async |mut connection: PooledConnection| {
+                    repository::next_stretch(&mut connection, &F::KIND, ids, last, STRETCH).await
                 };
+                let stretch = room.read(&answers, look).await?;
                 let Some(end) = stretch.last else {
                     break;
                 };

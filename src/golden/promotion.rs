@@ -185,7 +185,7 @@ impl Promotion {
         answers: Answers<P::Response>,
     ) -> Result<(), Ended> {
         let started = Instant::now();
-        let pending = self.count::<P>(&room).await?;
+        let pending = self.count::<P>(&room, &answers).await?;
         let mut total = Promoted::default();
         let message = |total: &Promoted, finished| {
             let done = total.done();
@@ -269,17 +269,23 @@ impl Promotion {
     }
 
     /// How many slots are pending, where there is such a batch.
-    async fn count<P: Promoting>(&self, room: &Room) -> Result<i64, Error> {
-        let mut connection = room.connection().await?;
-        if let Scope::Batch(batch_id) = &self.scope
-            && !repository::batch_exists(&mut connection, &P::KIND, batch_id).await?
-        {
-            return Err(Error::NotFound {
-                resource: "batch",
-                key: batch_id.to_string(),
-            });
-        }
-        repository::count_pending(&mut connection, &P::KIND, &self.scope).await
+    async fn count<P: Promoting>(
+        &self,
+        room: &Room,
+        answers: &Answers<P::Response>,
+    ) -> Result<i64, Ended> {
+        let count = async |mut connection: PooledConnection| {
+            if let Scope::Batch(batch_id) = &self.scope
+                && !repository::batch_exists(&mut connection, &P::KIND, batch_id).await?
+            {
+                return Err(Error::NotFound {
+                    resource: "batch",
+                    key: batch_id.to_string(),
+                });
+            }
+            repository::count_pending(&mut connection, &P::KIND, &self.scope).await
+        };
+        room.read(answers, count).await
     }
 }
 

@@ -23,6 +23,7 @@ use super::{
     unacked::Unacked,
 };
 use crate::{
+    db::PooledConnection,
     domain::{Actor, Fate, Tally},
     metrics::ChunkOf,
     proto::intake::v1::{
@@ -261,15 +262,26 @@ impl Writer {
         }
     }
 
-    async fn act(&self, job: Job) -> Result<response::Message, Error> {
+    async fn act(&self, job: Job) -> Result<response::Message, Ended> {
         match job {
             Job::Store(split, chunk) => self.store(split, chunk).await.map(response::Message::Ack),
             Job::Finish(row_count) => self.finish(row_count).await.map(response::Message::Summary),
-            Job::Refuse(error) => Err(error),
+            Job::Refuse(error) => Err(error.into()),
         }
     }
 
-    async fn store(&self, split: Split, chunk: Chunk) -> Result<response::Ack, Error> {
+    /// A connection for the next job. It is waited for as long as somebody listens and the server does not stop: what
+    /// was sent and not begun is the client's to send again.
+    async fn connection(&self) -> Result<PooledConnection, Ended> {
+        tokio::select! {
+            biased;
+            () = self.shared.shutdown.cancelled() => Err(Error::ShuttingDown.into()),
+            () = self.answers.closed() => Err(Ended::Cancelled),
+            connection = self.shared.connection() => Ok(connection?),
+        }
+    }
+
+    async fn store(&self, split: Split, chunk: Chunk) -> Result<response::Ack, Ended> {
         let (mut fates, mut rejections) = self.replay(split).await?;
         let next_offset =
             split.fresh_offset() + i64::try_from(split.fresh).map_err(Error::internal)?;
@@ -284,14 +296,14 @@ impl Writer {
         Ok(ack(split, next_offset, fates, rejections))
     }
 
-    async fn store_fresh(&self, offset: i64, chunk: Chunk) -> Result<Vec<Fate>, Error> {
+    async fn store_fresh(&self, offset: i64, chunk: Chunk) -> Result<Vec<Fate>, Ended> {
         let OpenLane {
             batch,
             lane,
             opened,
             actor,
         } = &self.open;
-        let mut connection = self.shared.connection().await?;
+        let mut connection = self.connection().await?;
         let begun = Instant::now();
         let outcome = repository::ingest_chunk(
             &mut connection,
@@ -311,12 +323,12 @@ impl Writer {
     }
 
     /// What the replayed rows were answered the first time.
-    async fn replay(&self, split: Split) -> Result<(Vec<Fate>, Vec<Rejection>), Error> {
+    async fn replay(&self, split: Split) -> Result<(Vec<Fate>, Vec<Rejection>), Ended> {
         if split.replayed == 0 {
             return Ok((Vec::new(), Vec::new()));
         }
         let (batch_id, lane) = (&self.open.batch.batch_id, self.open.lane);
-        let mut connection = self.shared.connection().await?;
+        let mut connection = self.connection().await?;
         let fates = repository::replay(
             &mut connection,
             batch_id,
@@ -337,14 +349,14 @@ impl Writer {
         Ok((fates, rejections))
     }
 
-    async fn finish(&self, row_count: i64) -> Result<response::Summary, Error> {
+    async fn finish(&self, row_count: i64) -> Result<response::Summary, Ended> {
         let OpenLane {
             batch,
             lane,
             opened,
             actor,
         } = &self.open;
-        let mut connection = self.shared.connection().await?;
+        let mut connection = self.connection().await?;
         let outcome = repository::finish_lane(
             &mut connection,
             &batch.batch_id,

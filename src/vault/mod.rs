@@ -8,6 +8,7 @@
 //! 8. No-ops write nothing: a promotion that changes nothing touches nothing but the load.
 //! 9. Everything leaves a trace: each change of a contact writes its audit row in the same transaction.
 
+mod blamed;
 mod contacts;
 mod convert;
 mod promotion;

@@ -6,7 +6,8 @@
 //! transaction ended late, are met in the last pass. What is held then too counts as left.
 //!
 //! A load that makes its chunk fail for no reason that anybody foresaw is found by halving the chunk, and
-//! ends as failed: it does not keep the others.
+//! ends as failed: it does not keep the others. Where all of a chunk fails for one and the same cause, it is the
+//! database and not the loads: they stay pending, and the job ends with an error.
 
 use std::{
     sync::Arc,
@@ -17,7 +18,10 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use futures_util::future::try_join_all;
 use tokio::sync::Mutex;
 
-use super::repository::promotion::{self as repository, Part, Pending, Promoted, Scope};
+use super::{
+    blamed::Blamed,
+    repository::promotion::{self as repository, Part, Pending, Promoted, Scope},
+};
 use crate::{
     db::PooledConnection,
     domain::{Actor, BatchId},
@@ -117,7 +121,7 @@ impl Promotion {
         room: &Arc<Room>,
         answers: &Answers<pb::PromoteContactsResponse>,
     ) -> Result<(), Ended> {
-        let pending = self.pending(room).await?.count;
+        let pending = self.pending(room, answers).await?.count;
         let workers = match self.scope {
             Scope::All | Scope::Batch(_) if pending > i64::from(CHUNK) => WORKERS,
             _ => 1,
@@ -145,7 +149,7 @@ impl Promotion {
         room: &Arc<Room>,
         answers: &Answers<pb::PromoteContactsResponse>,
     ) -> Result<(), Ended> {
-        let pending = self.pending(room).await?;
+        let pending = self.pending(room, answers).await?;
         let mut progress = Progress::begin(pending.count);
         let mut connection = room.connection().await?;
         let work = async move {
@@ -185,17 +189,23 @@ impl Promotion {
     }
 
     /// How many loads are pending, where there is such a batch.
-    async fn pending(&self, room: &Room) -> Result<Pending, Error> {
-        let mut connection = room.connection().await?;
-        if let Scope::Batch(batch_id) = &self.scope
-            && !repository::batch_exists(&mut connection, batch_id).await?
-        {
-            return Err(Error::NotFound {
-                resource: "batch",
-                key: batch_id.to_string(),
-            });
-        }
-        repository::count_pending(&mut connection, &self.scope).await
+    async fn pending(
+        &self,
+        room: &Room,
+        answers: &Answers<pb::PromoteContactsResponse>,
+    ) -> Result<Pending, Ended> {
+        let pending = async |mut connection: PooledConnection| {
+            if let Scope::Batch(batch_id) = &self.scope
+                && !repository::batch_exists(&mut connection, batch_id).await?
+            {
+                return Err(Error::NotFound {
+                    resource: "batch",
+                    key: batch_id.to_string(),
+                });
+            }
+            repository::count_pending(&mut connection, &self.scope).await
+        };
+        room.read(answers, pending).await
     }
 }
 
@@ -213,7 +223,7 @@ impl Job<'_> {
     async fn walk(&self, part: Part, pass: usize) -> Result<(), Ended> {
         // Counted again only where the count bounds the walk: what came since is promoted too.
         let pending = match &self.promotion.scope {
-            Scope::Batch(_) => self.promotion.pending(self.room).await?,
+            Scope::Batch(_) => self.promotion.pending(self.room, self.answers).await?,
             Scope::All | Scope::Loads(_) => Pending::default(),
         };
         // Before any id, also one that a caller made up.
@@ -274,21 +284,16 @@ impl Job<'_> {
 async fn promote_or_fail(
     connection: &mut AsyncPgConnection,
     load_ids: &[i64],
-
     actor: &Actor,
 ) -> Result<Promoted, Error> {
     let mut total = Promoted::default();
+    let mut blamed = Blamed::default();
     let mut to_do = vec![load_ids];
     while let Some(load_ids) = to_do.pop() {
         match repository::promote(connection, load_ids, PATIENCE, actor).await {
             Ok(promoted) => total += promoted,
             Err(Error::Internal(cause)) => match load_ids {
-                [load_id] => {
-                    let cause = crate::rpc::cause(cause.as_ref());
-                    tracing::error!(load_id, %cause, "a load cannot be promoted; it ends as failed");
-                    repository::fail(connection, *load_id, actor).await?;
-                    total.failed += 1;
-                }
+                [load_id] => blamed.add(*load_id, cause),
                 _ => {
                     let (first, second) = load_ids.split_at(load_ids.len() / 2);
                     to_do.extend([second, first]);
@@ -297,6 +302,10 @@ async fn promote_or_fail(
             Err(error) => return Err(error),
         }
     }
+    if total.done() == 0 {
+        blamed.acquit()?;
+    }
+    total.failed += blamed.fail(connection, actor).await?;
     Ok(total)
 }
 

@@ -156,7 +156,10 @@ async fn a_chunk_that_is_being_stored_is_acked_before_the_end() {
         .await;
     let client = service.intake().await;
     let (mut lane, _) = Lane::open(client, open("b", "apollo")).await.unwrap();
-    lane.send_rows(Some(0), &[row("a@x.example")]).await;
+    // Those behind it are not begun.
+    for (offset, email) in [(0, "a@x.example"), (1, "b@x.example"), (2, "c@x.example")] {
+        lane.send_rows(Some(offset), &[row(email)]).await;
+    }
     app.sql().await.until_somebody_waits().await;
     let channel = channel(&service).await;
     let stopping = tokio::spawn(service.stop());

@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use leadvault::proto::{
+    company::v1::{PromoteCompaniesRequest, StageCompaniesFromVaultRequest},
     intake::v1::{
         GetBatchRequest, bulk_ingest_request as request, intake_service_client::IntakeServiceClient,
     },
-    vault::v1::{BatchScoreContactsRequest, batch_score_contacts_request::Score},
+    vault::v1::{
+        BatchScoreContactsRequest, PromoteContactsRequest, batch_score_contacts_request::Score,
+    },
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -83,6 +86,27 @@ async fn a_caller_that_goes_away_ends_its_query_too() {
         answered = get_batch(&app, None) => panic!("{answered:?}"),
         () = until_waiting(&app, 1) => {}
     }
+    until_waiting(&app, 0).await;
+}
+
+/// A job counts what there is to do first: for nobody it does not, however long that may take.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_caller_goes_away_ends_its_query_too() {
+    // Longer than this test waits for it to end.
+    let app = App::start_with(&["--statement-timeout=600"]).await;
+    let owner = app.sql().await;
+    owner
+        .run("BEGIN; LOCK TABLE intake.raw_loads, vault.contacts, company.slot")
+        .await;
+    let (mut vault, mut company) = (app.vault().await, app.company().await);
+    let request = PromoteContactsRequest::default();
+    let promoting = vault.promote_contacts(request).await.unwrap();
+    let request = StageCompaniesFromVaultRequest::default();
+    let staging = company.stage_companies_from_vault(request).await.unwrap();
+    let request = PromoteCompaniesRequest::default();
+    let merging = company.promote_companies(request).await.unwrap();
+    until_waiting(&app, 3).await;
+    drop((promoting, staging, merging));
     until_waiting(&app, 0).await;
 }
 

@@ -1,10 +1,11 @@
 //! Loads that cannot become contacts end failed, with a reason, and take no other down.
 
-use leadvault::proto::intake::v1::RetryFailedLoadsRequest;
+use leadvault::proto::{intake::v1::RetryFailedLoadsRequest, vault::v1::PromoteContactsRequest};
 use serde_json::json;
+use tonic::Code;
 
 use super::{ingest, promote_all, status};
-use crate::harness::App;
+use crate::harness::{App, refusal};
 
 /// Only rows that an administrator wrote past the functions can fail.
 const BROKEN: &str = r#"
@@ -71,5 +72,34 @@ async fn a_load_without_an_address_ends_failed_with_its_reason_and_gives_its_cla
     assert_eq!(retried.unwrap().into_inner().retried_count, 1);
     assert_eq!(promote_all(&app).await, [1, 0, 0, 0]);
     assert_eq!(status(&sql, 9001).await, "promoted");
+    app.stop().await;
+}
+
+/// What is the database's fault is not the loads': they stay pending, the job ends with an error, and the next one
+/// promotes them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_the_database_fails_no_load() {
+    const LOADS: i64 = 150;
+    let app = App::start().await;
+    let sql = app.sql().await;
+    let rows: Vec<_> = (0..LOADS)
+        .map(|n| json!({"email": format!("p{n}@x.example")}))
+        .collect();
+    ingest(&app, "apollo", &rows).await;
+    sql.run(
+        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'permission denied for table contacts'; END $$;
+         CREATE TRIGGER refuse BEFORE INSERT ON vault.contacts FOR EACH ROW EXECUTE FUNCTION public.refuse()",
+    )
+    .await;
+    let mut client = app.vault().await;
+    let request = PromoteContactsRequest::default();
+    let mut answers = client.promote_contacts(request).await.unwrap().into_inner();
+    refusal(answers.message().await).is(Code::Internal, "INTERNAL");
+    let pending = "SELECT count(*) FROM intake.raw_loads WHERE status = 'pending'";
+    assert_eq!(sql.one::<i64>(pending, &[]).await, LOADS);
+
+    sql.run("DROP TRIGGER refuse ON vault.contacts").await;
+    assert_eq!(promote_all(&app).await, [LOADS, 0, 0, 0]);
     app.stop().await;
 }
