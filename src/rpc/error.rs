@@ -201,9 +201,7 @@ pub enum Error {
     #[error("the server is shutting down; what was acked is stored, try again")]
     ShuttingDown,
     /// The database is away.
-    #[error(
-        "the database cannot be reached or was interrupted; what was acked is stored, try again"
-    )]
+    #[error("{}", unavailable(.0.as_ref()))]
     DatabaseUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Somebody else held what the call needs for too long.
     #[error(
@@ -313,6 +311,18 @@ impl Error {
     /// A fault of ours that has no error value of its own.
     pub(crate) fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal(cause.into())
+    }
+}
+
+/// What an interruption means for whoever thinks of trying again.
+fn unavailable(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> &'static str {
+    match Interruption::by(cause) {
+        None | Some(Interruption::RolledBack) => {
+            "the database cannot be reached or took the work back; nothing of what was not acked is done, try again"
+        }
+        Some(Interruption::Unknown) => {
+            "the database was interrupted: a write may be done all the same, with the same request_id or message ids it may be sent again; what was acked is stored"
+        }
     }
 }
 

@@ -119,6 +119,13 @@ impl Error {
                 metadata.extend(setting.map(|setting| ("setting", setting.to_owned())));
                 metadata
             }
+            Self::DatabaseUnavailable(cause) => {
+                let outcome = match Interruption::by(cause.as_ref()) {
+                    None | Some(Interruption::RolledBack) => "not_done",
+                    Some(Interruption::Unknown) => "unknown",
+                };
+                vec![("outcome", outcome.to_owned())]
+            }
             Self::NotFound { resource, key } => {
                 vec![("resource", (*resource).to_owned()), ("key", key.clone())]
             }

@@ -58,7 +58,9 @@ async fn what_fails_each_time_is_told_in_the_end() {
     let app = App::start().await;
     let sql = faults(&app, 3, DEADLOCK).await;
     let answer = app.intake().await.ingest_rows(request("")).await;
-    let refusal = refusal(answer).is(Code::Unavailable, "DATABASE_UNAVAILABLE");
+    let refusal = refusal(answer)
+        .is(Code::Unavailable, "DATABASE_UNAVAILABLE")
+        .says("outcome", "not_done");
     assert!(refusal.retry, "{refusal:?}");
     assert_eq!(loads(&sql).await, 0);
     let attempts: i64 = sql.one("SELECT last_value FROM public.faults", &[]).await;
@@ -72,7 +74,9 @@ async fn a_lost_connection_is_repeated_only_with_a_request_id() {
     let app = App::start().await;
     let sql = faults(&app, 1, LOST).await;
     let answer = app.intake().await.ingest_rows(request("")).await;
-    let refusal = refusal(answer).is(Code::Unavailable, "DATABASE_UNAVAILABLE");
+    let refusal = refusal(answer)
+        .is(Code::Unavailable, "DATABASE_UNAVAILABLE")
+        .says("outcome", "unknown");
     assert!(refusal.retry, "{refusal:?}");
     assert_eq!(loads(&sql).await, 0);
     sql.run("ALTER SEQUENCE public.faults RESTART").await;
