@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 
 use crate::{
     config::Limits,
-    db::{Batcher, Call, Pool, PooledConnection, SharedConnection},
+    db::{self, Batcher, Call, Pool, PooledConnection, SharedConnection},
     metrics::Metrics,
     rpc::{Error, Place},
 };
@@ -203,6 +203,16 @@ impl Room {
         };
         call.leave();
         Err(ended)
+    }
+
+    /// Waits at the end of a job until what it found done is as durable as what it did: a chunk of an earlier job may
+    /// still be on its way to a standby.
+    ///
+    /// # Errors
+    /// [`Error::PoolExhausted`], and those of the database.
+    pub(crate) async fn settle(&self) -> Result<(), Error> {
+        let mut connection = self.connection().await?;
+        Ok(db::commit_as_write(&mut connection).await?)
     }
 
     /// Sends a message, unless nobody listens or takes what was said before for the idle time of a stream, or the

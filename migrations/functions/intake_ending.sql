@@ -180,6 +180,8 @@ BEGIN
     LEFT JOIN intake.email_claims AS held
         ON held.email = coalesce(l.metadata ->> 'normalized_email', l.raw_data ->> 'email')
     ORDER BY asked.nth;
+    -- One that is not failed may have been set back before.
+    PERFORM intake.f_commit_as_write();
 END
 $$;
 
@@ -212,6 +214,7 @@ BEGIN
     ON CONFLICT (actor, method, request_id) DO UPDATE
     SET fingerprint = excluded.fingerprint, answer = NULL, created_at = excluded.created_at
     WHERE kept.created_at <= clock_timestamp() - interval '24 hours';
+    -- One that is kept is locked, and the commit waits as that of the first call did.
     IF FOUND THEN
         outcome := 'new';
         RETURN;
@@ -244,6 +247,25 @@ $$;
 
 COMMENT ON FUNCTION intake.f_answer_request(text, text, uuid, bytea) IS
     'Keeps the answer to a request begun in this transaction';
+
+-- Makes a transaction commit as one that wrote, where it wrote nothing: it waits for the disk, and for a synchronous
+-- standby. Whoever answers that something was done before needs it. What it found may be on its way to the standby
+-- still: a commit that was cut while it waited, by a deadline or by the end of the primary, is seen by all others.
+-- Whoever holds a row by a lock has written that, and needs nothing.
+CREATE FUNCTION intake.f_commit_as_write()
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF pg_current_xact_id_if_assigned() IS NULL THEN
+        PERFORM pg_logical_emit_message(true, 'leadvault', ''::text);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION intake.f_commit_as_write() IS
+    'Makes a transaction that wrote nothing wait for the disk and for a synchronous standby, as one that wrote';
 
 -- An administrator who deletes a load, or corrects when it came, moves its claim with it: the duplicate
 -- window must not hang on a load that is not there.
@@ -281,5 +303,5 @@ CREATE TRIGGER raw_loads_move_claim
 GRANT EXECUTE ON FUNCTION
     intake.f_open_lane, intake.f_ingest_chunk, intake.f_append_rows, intake.f_ingest_json,
     intake.f_finish_lane, intake.f_abandon_batch, intake.f_retry_failed_loads, intake.f_begin_request,
-    intake.f_answer_request, intake.f_normalize_email
+    intake.f_answer_request, intake.f_commit_as_write, intake.f_normalize_email
     TO leadvault_app;

@@ -150,6 +150,7 @@ BEGIN
     outcome := CASE WHEN (v_made ->> 'name', v_made ->> 'type') = (p_name, p_type)
                          AND (v_made ->> 'target_count')::integer IS NOT DISTINCT FROM p_target_count THEN 'exists'
                     ELSE 'conflict' END;
+    PERFORM intake.f_commit_as_write();
     etag := marketing.f_campaign_etag(campaign);
     RETURN NEXT;
 END

@@ -180,6 +180,11 @@ BEGIN
               AS i (id, person_id, campaign_id, channel, message_type, refusal, status, nth)) AS i
     LEFT JOIN marketing.outreach_history AS o ON o.id = i.id
     ORDER BY i.nth;
+
+    -- Not for refusals alone, which promise nothing.
+    IF v_new = '{}' AND EXISTS (SELECT FROM marketing.outreach_history AS o WHERE o.id = ANY (p_ids)) THEN
+        PERFORM intake.f_commit_as_write();
+    END IF;
 END
 $$;
 

@@ -59,6 +59,8 @@ BEGIN
         WHERE q.person_id = p_person_id
         RETURNING q.* INTO STRICT entry;
         outcome := 'completed';
+    ELSIF outcome = 'completed' THEN
+        PERFORM intake.f_commit_as_write();
     END IF;
     SELECT p.* INTO STRICT person FROM people.master AS p WHERE p.id = p_person_id;
     RETURN NEXT;
@@ -107,6 +109,8 @@ BEGIN
         WHERE q.person_id = p_person_id
         RETURNING q.* INTO STRICT entry;
         outcome := 'failed';
+    ELSIF outcome = 'failed' THEN
+        PERFORM intake.f_commit_as_write();
     ELSIF outcome = 'completed' THEN
         outcome := 'lost';
     END IF;

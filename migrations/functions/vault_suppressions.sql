@@ -333,6 +333,7 @@ BEGIN
     JOIN vault.suppressions AS s
         ON s.email = e.email AND s.scope = e.scope AND s.reason = e.reason AND s.lifted_at IS NULL
     ORDER BY e.nth;
+    PERFORM intake.f_commit_as_write();
 END
 $$;
 

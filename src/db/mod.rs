@@ -43,7 +43,7 @@ pub mod url;
 
 pub use call::Call;
 pub use coalesce::{Batcher, Coalescer, Unwritten};
-pub(crate) use committed::GetCommitted;
+pub(crate) use committed::{GetCommitted, commit_as_write};
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::Error;
 pub(crate) use json_text::JsonText;

@@ -134,6 +134,7 @@ impl StageFromVault {
                 }
             }
         }
+        room.settle().await?;
         room.say(&answers, message(&total, true)).await
     }
 

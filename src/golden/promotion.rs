@@ -218,6 +218,7 @@ impl Promotion {
                 }
             }
         }
+        room.settle().await?;
         room.say(&answers, message(&total, true)).await
     }
 

@@ -139,6 +139,7 @@ impl Promotion {
             });
             try_join_all(parts.map(|part| job.walk(part, pass))).await?;
         }
+        room.settle().await?;
         let last = job.progress.into_inner().message(true);
         room.say(answers, last).await
     }

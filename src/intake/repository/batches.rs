@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Order;
 use crate::{
+    db::GetCommitted as _,
     domain::{Actor, BatchId, Source},
     rpc::{Error, Page, PageRequest},
 };
@@ -195,7 +196,7 @@ pub(in crate::intake) async fn abandon_batch(
         .bind::<Text, _>(batch_id.as_str())
         .bind::<Text, _>(reason)
         .bind::<Text, _>(actor.as_str())
-        .get_result(connection)
+        .get_committed(connection)
         .await?;
     match row.outcome.as_str() {
         "abandoned" => Ok(()),

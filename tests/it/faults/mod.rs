@@ -4,6 +4,7 @@
 mod failover;
 mod health;
 mod pgbouncer;
+mod repeated;
 mod repeating;
 mod stopping;
 mod synchronous;
