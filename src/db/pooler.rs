@@ -33,6 +33,20 @@ const UNBOUNDED: &str = "
     WHERE current_setting(b.name) = '0'
     ORDER BY b.place";
 
+/// How PgBouncer begins what it says to a client in the server's place, when it has lost the server connection, waited
+/// for one in vain, or goes itself. It closes the connection then, and what was asked is done or not.
+pub(crate) const WORDS_OF_LOSS: [&str; 9] = [
+    "server conn crashed",
+    "query_wait_timeout",
+    "query timeout",
+    "idle transaction timeout",
+    "server login has been failing",
+    "no more connections allowed",
+    "server shutting down",
+    "pooler is shutting down",
+    "admin forced disconnect",
+];
+
 /// Refuses a pooler in transaction mode that the URL was not said to have, and one that keeps no prepared
 /// statements.
 ///

@@ -9,6 +9,9 @@ use std::{
 
 use leadvault::db::{DatabaseUrl, Embedded, EmbeddedOptions, migrate};
 use tokio::sync::OnceCell;
+use tokio_postgres::Config;
+
+use super::through;
 
 const TEMPLATE: &str = "leadvault_template";
 
@@ -36,6 +39,19 @@ pub(crate) async fn private_cluster() -> Embedded {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     start_in(format!("leadvault-test-{}-{number}", std::process::id())).await
+}
+
+/// How the service gets to a database: straight, unless this run goes through a pooler and the database is of its cluster.
+pub(super) async fn the_way_to(url: &str) -> DatabaseUrl {
+    let config: Config = url.parse().unwrap();
+    let database = config.get_dbname().unwrap();
+    let pooled = match CLUSTER.get() {
+        Some(Cluster { embedded, .. }) if url == url_of(embedded, database) => {
+            through::url_of(database, &embedded.url()).await
+        }
+        _ => None,
+    };
+    pooled.unwrap_or_else(|| DatabaseUrl::parse(url).unwrap())
 }
 
 async fn create(options: &str) -> String {
