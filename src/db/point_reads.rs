@@ -16,13 +16,14 @@
 //!   as good as before.
 //! * A connection that owes answers for longer than [`LONGEST_SILENCE`] is given up by all, and what it runs is
 //!   cancelled. Behind a pooler that keeps no sessions, where PostgreSQL was not told [`LONGEST_READ`] and hears of no
-//!   cancel, the login's own `statement_timeout` ends it (see [`super::pooler`]).
+//!   cancel, it ends since its connection is closed, or by the login's own `statement_timeout` (see
+//!   [`super::pooler`]).
 
 mod silence;
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -69,6 +70,8 @@ struct Shared {
     connection: AsyncPgConnection,
     /// Where its statement is cancelled.
     url: Arc<DatabaseUrl>,
+    /// Where it is kept.
+    slot: Weak<Slot>,
     dead: AtomicBool,
     silence: Silence,
 }
@@ -78,10 +81,14 @@ impl Shared {
         self.dead.load(Ordering::Relaxed) || self.silence.is_longer_than(LONGEST_SILENCE)
     }
 
-    /// Nobody asks it any more. Those who still wait on it find their reads cancelled, and ask another.
+    /// Nobody asks it any more. Those who still wait on it find their reads cancelled, and ask another. Its slot lets
+    /// go of it: behind a pooler that hears of no cancel, to be closed is what ends a statement.
     fn give_up(&self) {
         self.dead.store(true, Ordering::Relaxed);
         cancel_on(&self.connection, &self.url);
+        if let Some(slot) = self.slot.upgrade() {
+            slot.alive();
+        }
     }
 }
 
@@ -135,8 +142,7 @@ async fn hear_from(shared: Arc<Shared>) {
     match tokio::time::timeout(LONGEST_SILENCE, hearing).await {
         Ok(Err(error)) if is_lost(&error) => shared.dead.store(true, Ordering::Relaxed),
         Ok(_) => shared.silence.answered(),
-        // Who asks next finds it out.
-        Err(_elapsed) => {}
+        Err(_elapsed) => shared.give_up(),
     }
 }
 
@@ -273,7 +279,7 @@ impl Slot {
         connecting.await.map_err(task_died)?
     }
 
-    async fn connect_alone(&self, options: &PoolOptions) -> Result<Arc<Shared>, Error> {
+    async fn connect_alone(self: &Arc<Self>, options: &PoolOptions) -> Result<Arc<Shared>, Error> {
         let _alone = self.connecting.lock().await;
         if let Some(shared) = self.alive() {
             return Ok(shared);
@@ -284,6 +290,7 @@ impl Slot {
         let shared = Arc::new(Shared {
             connection,
             url: Arc::new(options.url.clone()),
+            slot: Arc::downgrade(self),
             dead: AtomicBool::new(false),
             silence: Silence::default(),
         });

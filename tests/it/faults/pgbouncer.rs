@@ -1,24 +1,20 @@
 //! PgBouncer in transaction mode. What Debian has (1.18) keeps no prepared statements from one transaction to the
 //! next: the service refuses to start on it. Everything else that it needs works there.
 
+mod one_connection;
 mod work;
 
 use std::time::Duration;
 
 use diesel::{dsl::sql, sql_types::Text};
 use diesel_async::RunQueryDsl as _;
-use leadvault::{
-    db::{DatabaseUrl, Pool, PoolOptions, migrate},
-    proto::vault::v1::{ListContactsRequest, vault_service_client::VaultServiceClient},
-};
+use leadvault::db::{DatabaseUrl, Pool, PoolOptions, migrate};
 use tokio_postgres::NoTls;
-use tonic::Request;
 
 use super::load;
 use crate::harness::{
     Postgres, Running, Service, Sql, Workspace, leadvault,
     pgbouncer::{self, PgBouncer},
-    until,
 };
 
 /// A PgBouncer before a database whose login acts as the service's role by itself.
@@ -191,49 +187,6 @@ async fn a_login_whose_statements_nothing_bounds_is_told_what_to_run() {
     let (_, log) = Service::start(bouncer.serve("leads")).await.stop().await;
     assert!(!log.contains("ALTER ROLE"), "{log}");
     assert!(!doctor().await.ok().contains("ALTER ROLE"));
-}
-
-/// A deadline closes the connection to the pooler, and PostgreSQL finds out: the only server connection is free again.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_waits_for_ends_behind_the_pooler() {
-    let workspace = Workspace::new();
-    let Some(bouncer) = Bouncer::start(&workspace, 1).await else {
-        return;
-    };
-    let (sql, holder) = (
-        Sql::connect(&bouncer.postgres.url("leads")).await,
-        Sql::connect(&bouncer.postgres.url("leads")).await,
-    );
-    sql.run(&format!(
-        "ALTER ROLE svc SET client_connection_check_interval = '1s'; {RECONNECT}"
-    ))
-    .await;
-    let service = Service::start(bouncer.serve("leads")).await;
-    let mut client = VaultServiceClient::connect(service.endpoint())
-        .await
-        .unwrap();
-    holder.run("BEGIN; LOCK TABLE vault.contacts").await;
-    let request = in_a_second(ListContactsRequest::default());
-    assert!(client.list_contacts(request).await.is_err());
-    until("nothing to wait for the lock", async || {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-                       WHERE wait_event_type = 'Lock' AND query LIKE '%vault.contacts%'";
-        (sql.one::<i64>(waiting, &[]).await == 0).then_some(())
-    })
-    .await;
-    holder.run("COMMIT").await;
-    until("calls to be answered", async || {
-        let request = ListContactsRequest::default();
-        client.list_contacts(request).await.ok()
-    })
-    .await;
-    assert_eq!(service.stop().await.0.code(), Some(0));
-}
-
-fn in_a_second<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(Duration::from_secs(1));
-    request
 }
 
 /// Law 12: what a pool in session mode refuses at the start of a connection is set afterwards.

@@ -43,15 +43,19 @@ pub(crate) async fn private_cluster() -> Embedded {
 
 /// How the service gets to a database: straight, unless this run goes through a pooler and the database is of its cluster.
 pub(super) async fn the_way_to(url: &str) -> DatabaseUrl {
-    let config: Config = url.parse().unwrap();
-    let database = config.get_dbname().unwrap();
-    let pooled = match CLUSTER.get() {
-        Some(Cluster { embedded, .. }) if url == url_of(embedded, database) => {
-            through::url_of(database, &embedded.url()).await
-        }
-        _ => None,
+    let pooled = match of_this_run(url) {
+        Some((cluster, database)) => through::url_of(&database, &cluster.embedded.url()).await,
+        None => None,
     };
     pooled.unwrap_or_else(|| DatabaseUrl::parse(url).unwrap())
+}
+
+/// The run's cluster, where a URL is of one of its databases, and which one.
+fn of_this_run(url: &str) -> Option<(&'static Cluster, String)> {
+    let cluster = CLUSTER.get()?;
+    let config: Config = url.parse().ok()?;
+    let database = config.get_dbname()?;
+    (url == url_of(&cluster.embedded, database)).then(|| (cluster, database.to_owned()))
 }
 
 async fn create(options: &str) -> String {
