@@ -8,7 +8,7 @@ use crate::{
     config::{DatabaseSettings, DoorSettings, ServiceSettings},
     db::{
         self, DatabaseUrl, Pool, PoolOptions, migrate,
-        pooler::{self, Room},
+        pooler::{self, Connections},
     },
     server::{
         Server,
@@ -92,7 +92,7 @@ pub(super) async fn start(
     settings: ServiceSettings,
     doors: Doors,
 ) -> Result<Server, Error> {
-    warn_of_room(pooler::verify(&database.url).await?);
+    warn_of_one_connection(pooler::verify(&database.url).await?);
     migrate::verify_role(&database.url).await?;
     warn_of_unbounded(&database.url).await?;
     let options = PoolOptions {
@@ -107,8 +107,8 @@ pub(super) async fn start(
 }
 
 /// Calls that only wait for each other look like a slow database.
-fn warn_of_room(room: Room) {
-    if room == Room::OneConnection {
+fn warn_of_one_connection(found: Connections) {
+    if found == Connections::One {
         tracing::warn!(
             "the pooler has one connection to PostgreSQL for the service, or all others are taken: while a call, an \
              export or a chunk keeps it every other call waits, and the database counts as away; raise its pool \

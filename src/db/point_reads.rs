@@ -118,7 +118,7 @@ impl<'a> OnItsWay<'a> {
         }
     }
 
-    fn is_answered(mut self) {
+    fn answered(mut self) {
         self.is_over = true;
         self.shared.silence.answered();
     }
@@ -229,7 +229,7 @@ impl PointReads {
                 Ok(Err(error)) if is_lost(&error) => shared.dead.store(true, Ordering::Relaxed),
                 Ok(Err(error)) if shared.is_given_up() && is_cancelled(&error) => {}
                 Ok(result) => {
-                    on_its_way.is_answered();
+                    on_its_way.answered();
                     return Ok(result);
                 }
                 Err(_elapsed) => {

@@ -47,13 +47,13 @@ pub(crate) const WORDS_OF_LOSS: [&str; 9] = [
     "admin forced disconnect",
 ];
 
-/// How much of PostgreSQL a pooler has for the service.
+/// How many connections to PostgreSQL a pooler has for the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Room {
-    /// More than one connection; or there is no pooler.
-    Enough,
-    /// One connection, or all others are taken: whoever keeps it holds up everybody else.
-    OneConnection,
+pub enum Connections {
+    /// More than one; or there is no pooler.
+    Several,
+    /// One, or all others are taken: whoever keeps it holds up everybody else.
+    One,
 }
 
 /// Refuses a pooler in transaction mode that the URL was not said to have, and one that keeps no prepared
@@ -61,10 +61,10 @@ pub enum Room {
 ///
 /// # Errors
 /// [`Error::PoolerWithoutSessions`], [`Error::PoolerTooOld`], [`Error::Connect`].
-pub async fn verify(url: &DatabaseUrl) -> Result<Room, Error> {
+pub async fn verify(url: &DatabaseUrl) -> Result<Connections, Error> {
     let (asker, _driver) = connect::client(url).await?;
     let (holder, _driver) = connect::client(url).await?;
-    let mut room = Room::OneConnection;
+    let mut found = Connections::One;
     for _ in 0..ATTEMPTS {
         let answered = if url.has_sessions() {
             sessions(url, &asker, &holder).await?
@@ -76,10 +76,10 @@ pub async fn verify(url: &DatabaseUrl) -> Result<Room, Error> {
             })?
         };
         if answered.is_some() {
-            room = Room::Enough;
+            found = Connections::Several;
         }
     }
-    Ok(room)
+    Ok(found)
 }
 
 /// What bounds the work of a login that has no sessions for the service to set it in: without it a statement may run, or

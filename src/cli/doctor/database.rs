@@ -12,7 +12,7 @@ use crate::{
         connect::connect,
         inspect::{Inspector, Privileges, Server},
         migrate::{self, MigrationState},
-        pooler::{self, Room},
+        pooler::{self, Connections},
     },
 };
 
@@ -128,15 +128,15 @@ fn connections(server: &Server, settings: &ServiceSettings) -> Check {
 
 async fn pooler(url: &DatabaseUrl) -> Vec<Check> {
     let looked = async {
-        let room = pooler::verify(url).await?;
-        Ok::<_, Error>((room, pooler::unbounded(url).await?))
+        let found = pooler::verify(url).await?;
+        Ok::<_, Error>((found, pooler::unbounded(url).await?))
     };
-    let (room, missing) = match looked.await {
-        Ok(found) => found,
+    let (found, missing) = match looked.await {
+        Ok(looked) => looked,
         Err(error) => return vec![Check::error(POOLER, &error)],
     };
     let mut checks = Vec::new();
-    if room == Room::OneConnection {
+    if found == Connections::One {
         checks.push(Check::warning(
             POOLER,
             "it has one connection to PostgreSQL for the service, or all others are taken: while a call, an export or a \
