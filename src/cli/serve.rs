@@ -8,7 +8,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Error, database::Database, say};
 use crate::{
     config::{DatabaseSettings, DoorSettings, ServiceSettings},
-    db::{self, DatabaseUrl, Pool, PoolOptions, migrate, pooler},
+    db::{
+        self, DatabaseUrl, Pool, PoolOptions, migrate,
+        pooler::{self, Connections},
+    },
     server::{
         Server,
         doors::{ClientsFile, Doors},
@@ -113,7 +116,7 @@ pub(super) async fn start(
     settings: ServiceSettings,
     doors: Doors,
 ) -> Result<Server, Error> {
-    pooler::verify(&database.url).await?;
+    warn_of_one_connection(pooler::verify(&database.url).await?);
     migrate::verify_role(&database.url).await?;
     warn_of_unbounded(&database.url).await?;
     let options = PoolOptions {
@@ -125,6 +128,17 @@ pub(super) async fn start(
     };
     let pool = Pool::connect(options).await?;
     Ok(Server::start(settings, doors, pool).await?)
+}
+
+/// Calls that only wait for each other look like a slow database.
+fn warn_of_one_connection(found: Connections) {
+    if found == Connections::One {
+        tracing::warn!(
+            "the pooler has one connection to PostgreSQL for the service, or all others are taken: while a call, an \
+             export or a chunk keeps it every other call waits, and the database counts as away; raise its pool \
+             (PgBouncer: default_pool_size) to what --pool-size and --point-read-connections come to"
+        );
+    }
 }
 
 /// Law 12, bounded work: behind a pooler without sessions it is the login's, and nobody else looks after it.

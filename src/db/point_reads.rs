@@ -12,24 +12,31 @@
 //! * A connection that dies takes nothing with it but the reads that were on it, and those are tried again
 //!   on another: they changed nothing.
 //! * What one caller gives up is not cancelled: PostgreSQL cancels whatever a connection runs when it hears of it,
-//!   which may be another caller's read by then. The read ends by itself, within [`LONGEST_READ`].
+//!   which may be another caller's read by then. The read ends by itself, within [`LONGEST_READ`], and its connection is
+//!   as good as before.
 //! * A connection that owes answers for longer than [`LONGEST_SILENCE`] is given up by all, and what it runs is
 //!   cancelled. Behind a pooler that keeps no sessions, where PostgreSQL was not told [`LONGEST_READ`] and hears of no
-//!   cancel, the login's own `statement_timeout` ends it (see [`super::pooler`]).
+//!   cancel, it ends since its connection is closed, or by the login's own `statement_timeout` (see
+//!   [`super::pooler`]).
+
+mod silence;
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use diesel::result::{DatabaseErrorKind, Error as QueryError, QueryResult};
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
+use tokio::runtime::Handle;
 
+use self::silence::Silence;
 use super::{
-    connect::connect_with, error::Error, lent::cancel_on, pool::PoolOptions, url::DatabaseUrl,
+    connect::connect_with, error::Error, lent::cancel_on, pool::PoolOptions, pooler::WORDS_OF_LOSS,
+    url::DatabaseUrl,
 };
 
 /// How long a point read may take. One that takes this long waits for a lock that only an administrator's
@@ -57,25 +64,31 @@ struct Slot {
     connecting: tokio::sync::Mutex<()>,
 }
 
-/// A connection and what is known of it. Each read holds it for as long as it is on its way, so that the
-/// number of its owners tells how busy it is, and it is closed after the last one.
+/// A connection and what is known of it. Each read holds it for as long as it is on its way, so that it is closed
+/// after the last one.
 struct Shared {
     connection: AsyncPgConnection,
     /// Where its statement is cancelled.
     url: Arc<DatabaseUrl>,
+    /// Where it is kept.
+    slot: Weak<Slot>,
     dead: AtomicBool,
     silence: Silence,
 }
 
 impl Shared {
     fn is_given_up(&self) -> bool {
-        self.dead.load(Ordering::Relaxed) || self.silence.is_too_long()
+        self.dead.load(Ordering::Relaxed) || self.silence.is_longer_than(LONGEST_SILENCE)
     }
 
-    /// Nobody asks it any more. Those who still wait on it find their reads cancelled, and ask another.
+    /// Nobody asks it any more. Those who still wait on it find their reads cancelled, and ask another. Its slot lets
+    /// go of it: behind a pooler that hears of no cancel, to be closed is what ends a statement.
     fn give_up(&self) {
         self.dead.store(true, Ordering::Relaxed);
         cancel_on(&self.connection, &self.url);
+        if let Some(slot) = self.slot.upgrade() {
+            slot.alive();
+        }
     }
 }
 
@@ -87,41 +100,49 @@ impl Drop for Shared {
     }
 }
 
-/// Since when a connection owes answers and has given none. Whoever asked may not wait for as long as it takes to
-/// know that a connection is dead; the next one who asks knows it from here.
-#[derive(Debug)]
-struct Silence {
-    made: Instant,
-    /// In milliseconds since then; 0 while nothing is owed.
-    since: AtomicU64,
+/// A read that is on its way.
+///
+/// One that is given up still is: a nothing that is sent after it is answered after it, and says that the connection
+/// lives. Without it nobody would hear that, and a healthy connection would count as silent for ever after.
+struct OnItsWay<'a> {
+    shared: &'a Arc<Shared>,
+    is_over: bool,
 }
 
-impl Silence {
-    fn new() -> Self {
+impl<'a> OnItsWay<'a> {
+    fn on(shared: &'a Arc<Shared>) -> Self {
+        shared.silence.asked();
         Self {
-            made: Instant::now(),
-            since: AtomicU64::new(0),
+            shared,
+            is_over: false,
         }
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.made.elapsed().as_millis()).map_or(u64::MAX, |now| now.max(1))
+    fn answered(mut self) {
+        self.is_over = true;
+        self.shared.silence.answered();
     }
+}
 
-    fn asked(&self) {
-        // Only the first of those who wait begins it.
-        let _ = self
-            .since
-            .compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed);
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        if self.is_over || self.shared.is_given_up() {
+            return;
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(hear_from(Arc::clone(self.shared)));
+        }
     }
+}
 
-    fn answered(&self) {
-        self.since.store(0, Ordering::Relaxed);
-    }
-
-    fn is_too_long(&self) -> bool {
-        let since = self.since.load(Ordering::Relaxed);
-        since != 0 && u128::from(self.now() - since) > LONGEST_SILENCE.as_millis()
+/// Waits until a connection has answered all that was asked so far.
+async fn hear_from(shared: Arc<Shared>) {
+    let mut connection = &shared.connection;
+    let hearing = connection.batch_execute("");
+    match tokio::time::timeout(LONGEST_SILENCE, hearing).await {
+        Ok(Err(error)) if is_lost(&error) => shared.dead.store(true, Ordering::Relaxed),
+        Ok(_) => shared.silence.answered(),
+        Err(_elapsed) => shared.give_up(),
     }
 }
 
@@ -164,9 +185,7 @@ impl PointReads {
     pub(super) fn usage(&self) -> (u32, u32) {
         let alive = self.slots.iter().filter_map(|slot| slot.alive());
         alive.fold((0, 0), |(open, reads), shared| {
-            // The slot holds each, and so does this look.
-            let owners = Arc::strong_count(&shared).saturating_sub(2);
-            (open + 1, reads + u32::try_from(owners).unwrap_or(u32::MAX))
+            (open + 1, reads + shared.silence.owed())
         })
     }
 
@@ -205,12 +224,12 @@ impl PointReads {
                 }
             };
             let reading = read(SharedConnection(Arc::clone(&shared)));
-            shared.silence.asked();
+            let on_its_way = OnItsWay::on(&shared);
             match tokio::time::timeout(LONGEST_SILENCE, reading).await {
                 Ok(Err(error)) if is_lost(&error) => shared.dead.store(true, Ordering::Relaxed),
                 Ok(Err(error)) if shared.is_given_up() && is_cancelled(&error) => {}
                 Ok(result) => {
-                    shared.silence.answered();
+                    on_its_way.answered();
                     return Ok(result);
                 }
                 Err(_elapsed) => {
@@ -228,10 +247,9 @@ impl PointReads {
             let Some(shared) = slot.alive() else {
                 return slot.connect(&self.options).await;
             };
-            // The same owners hold each for every read, and both are held by their slot and by this loop.
             if best
                 .as_ref()
-                .is_none_or(|best| Arc::strong_count(&shared) < Arc::strong_count(best))
+                .is_none_or(|best| shared.silence.owed() < best.silence.owed())
             {
                 best = Some(shared);
             }
@@ -261,7 +279,7 @@ impl Slot {
         connecting.await.map_err(task_died)?
     }
 
-    async fn connect_alone(&self, options: &PoolOptions) -> Result<Arc<Shared>, Error> {
+    async fn connect_alone(self: &Arc<Self>, options: &PoolOptions) -> Result<Arc<Shared>, Error> {
         let _alone = self.connecting.lock().await;
         if let Some(shared) = self.alive() {
             return Ok(shared);
@@ -272,8 +290,9 @@ impl Slot {
         let shared = Arc::new(Shared {
             connection,
             url: Arc::new(options.url.clone()),
+            slot: Arc::downgrade(self),
             dead: AtomicBool::new(false),
-            silence: Silence::new(),
+            silence: Silence::default(),
         });
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&shared));
         Ok(shared)
@@ -287,14 +306,19 @@ fn lost(detail: String) -> Error {
     }
 }
 
-/// Whether the connection is gone, rather than the statement refused. A server that ends says so first.
+/// Whether the connection is gone, rather than the statement refused. A server that ends says so first, and so does a
+/// pooler that lost it.
 fn is_lost(error: &QueryError) -> bool {
     match error {
         QueryError::DatabaseError(
             DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection,
             _,
         ) => true,
-        QueryError::DatabaseError(_, said) => said.message().starts_with("terminating connection"),
+        QueryError::DatabaseError(_, said) => {
+            let message = said.message();
+            message.starts_with("terminating connection")
+                || WORDS_OF_LOSS.iter().any(|words| message.starts_with(words))
+        }
         _ => false,
     }
 }

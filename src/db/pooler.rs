@@ -33,26 +33,53 @@ const UNBOUNDED: &str = "
     WHERE current_setting(b.name) = '0'
     ORDER BY b.place";
 
+/// How PgBouncer begins what it says to a client in the server's place, when it has lost the server connection, waited
+/// for one in vain, or goes itself. It closes the connection then, and what was asked is done or not.
+pub(crate) const WORDS_OF_LOSS: [&str; 9] = [
+    "server conn crashed",
+    "query_wait_timeout",
+    "query timeout",
+    "idle transaction timeout",
+    "server login has been failing",
+    "no more connections allowed",
+    "server shutting down",
+    "pooler is shutting down",
+    "admin forced disconnect",
+];
+
+/// How many connections to PostgreSQL a pooler has for the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connections {
+    /// More than one; or there is no pooler.
+    Several,
+    /// One, or all others are taken: whoever keeps it holds up everybody else.
+    One,
+}
+
 /// Refuses a pooler in transaction mode that the URL was not said to have, and one that keeps no prepared
 /// statements.
 ///
 /// # Errors
 /// [`Error::PoolerWithoutSessions`], [`Error::PoolerTooOld`], [`Error::Connect`].
-pub async fn verify(url: &DatabaseUrl) -> Result<(), Error> {
+pub async fn verify(url: &DatabaseUrl) -> Result<Connections, Error> {
     let (asker, _driver) = connect::client(url).await?;
     let (holder, _driver) = connect::client(url).await?;
+    let mut found = Connections::One;
     for _ in 0..ATTEMPTS {
-        if url.has_sessions() {
-            sessions(url, &asker, &holder).await?;
+        let answered = if url.has_sessions() {
+            sessions(url, &asker, &holder).await?
         } else {
             let statements = statements(&asker, &holder).await;
             statements.map_err(|error| Error::PoolerTooOld {
                 target: url.to_string(),
                 detail: describe(&error),
-            })?;
+            })?
+        };
+        if answered.is_some() {
+            found = Connections::Several;
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// What bounds the work of a login that has no sessions for the service to set it in: without it a statement may run, or
@@ -70,16 +97,15 @@ pub async fn unbounded(url: &DatabaseUrl) -> Result<Vec<String>, Error> {
     Ok(texts(answer).collect())
 }
 
-/// Whether a statement is found again.
-async fn statements(asker: &Client, holder: &Client) -> Result<(), Failure> {
+/// Whether a statement is found again; nothing where there is no second connection to look on.
+async fn statements(asker: &Client, holder: &Client) -> Result<Option<()>, Failure> {
     let statement = asker.prepare("SELECT 1").await?;
-    elsewhere(holder, asker.query_one(&statement, &[]))
-        .await
-        .map(drop)
+    let answer = elsewhere(holder, asker.query_one(&statement, &[])).await?;
+    Ok(answer.map(drop))
 }
 
-/// Whether what was set is found again.
-async fn sessions(url: &DatabaseUrl, asker: &Client, holder: &Client) -> Result<(), Error> {
+/// Whether what was set is found again; nothing where there is no second connection to look on.
+async fn sessions(url: &DatabaseUrl, asker: &Client, holder: &Client) -> Result<Option<()>, Error> {
     let failed = || Error::query("looking whether the database keeps sessions");
     let pid = "SELECT pg_backend_pid()";
     let before = texts(asker.simple_query(pid).await.map_err(failed())?).next();
@@ -90,7 +116,7 @@ async fn sessions(url: &DatabaseUrl, asker: &Client, holder: &Client) -> Result<
         Some(after) if after != before => Err(Error::PoolerWithoutSessions {
             target: url.to_string(),
         }),
-        _ => Ok(()),
+        after => Ok(after.map(drop)),
     }
 }
 
@@ -111,9 +137,5 @@ async fn elsewhere<T>(
     holder.batch_execute("BEGIN").await?;
     let answer = tokio::time::timeout(PATIENCE, ask).await;
     holder.batch_execute("COMMIT").await?;
-    let Ok(answer) = answer else {
-        tracing::warn!("the pooler has one connection to the server: calls wait for each other");
-        return Ok(None);
-    };
-    answer.map(Some)
+    answer.ok().transpose()
 }

@@ -12,7 +12,7 @@ use crate::{
         connect::connect,
         inspect::{Inspector, Privileges, Server},
         migrate::{self, MigrationState},
-        pooler,
+        pooler::{self, Connections},
     },
 };
 
@@ -75,13 +75,9 @@ pub(super) async fn check(urls: &Urls, settings: &ServiceSettings, with_disk: bo
         privileges(&inspector).await
     };
     let reached = format!("PostgreSQL {} at {}", server.version, urls.service);
-    let mut checks = vec![
-        Check::ok(REACHABLE, reached),
-        tls(&urls.service, &server),
-        pooler(&urls.service).await,
-        connections(&server, settings),
-        role,
-    ];
+    let mut checks = vec![Check::ok(REACHABLE, reached), tls(&urls.service, &server)];
+    checks.extend(pooler(&urls.service).await);
+    checks.extend([connections(&server, settings), role]);
     checks.extend(migrations);
     checks.extend(privileges);
     checks.push(clock(&inspector).await);
@@ -130,16 +126,26 @@ fn connections(server: &Server, settings: &ServiceSettings) -> Check {
     )
 }
 
-async fn pooler(url: &DatabaseUrl) -> Check {
+async fn pooler(url: &DatabaseUrl) -> Vec<Check> {
     let looked = async {
-        pooler::verify(url).await?;
-        pooler::unbounded(url).await
+        let found = pooler::verify(url).await?;
+        Ok::<_, Error>((found, pooler::unbounded(url).await?))
     };
-    match looked.await {
-        Ok(missing) if missing.is_empty() => {
-            Check::ok(POOLER, "the connections keep what the service needs")
-        }
-        Ok(missing) => Check::warning(
+    let (found, missing) = match looked.await {
+        Ok(looked) => looked,
+        Err(error) => return vec![Check::error(POOLER, &error)],
+    };
+    let mut checks = Vec::new();
+    if found == Connections::One {
+        checks.push(Check::warning(
+            POOLER,
+            "it has one connection to PostgreSQL for the service, or all others are taken: while a call, an export or a \
+             chunk keeps it every other call waits, and the database counts as away",
+            "raise its pool (PgBouncer: default_pool_size) to what --pool-size and --point-read-connections come to",
+        ));
+    }
+    if !missing.is_empty() {
+        checks.push(Check::warning(
             POOLER,
             "behind this pooler the login must bound what it runs, and does not: a statement may run, wait for a lock or \
              leave its transaction open for ever, or go on when its caller is gone",
@@ -147,9 +153,13 @@ async fn pooler(url: &DatabaseUrl) -> Check {
                 "as an administrator run {}; then let the pooler reconnect",
                 missing.join("; ")
             ),
-        ),
-        Err(error) => Check::error(POOLER, &error),
+        ));
     }
+    if checks.is_empty() {
+        let detail = "the connections keep what the service needs";
+        checks.push(Check::ok(POOLER, detail));
+    }
+    checks
 }
 
 async fn role(url: &DatabaseUrl) -> Check {

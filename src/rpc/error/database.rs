@@ -7,6 +7,7 @@ use diesel::result::{DatabaseErrorKind, Error as Diesel};
 use tonic::Status;
 
 use super::Error;
+use crate::db::pooler::WORDS_OF_LOSS;
 
 impl From<Diesel> for Error {
     fn from(error: Diesel) -> Self {
@@ -111,7 +112,7 @@ fn is_interruption(error: &Diesel) -> bool {
             | DatabaseErrorKind::ReadOnlyTransaction,
             _,
         ) => true,
-        _ => says(error, &WORDS),
+        _ => says(error, &WORDS) || says(error, &WORDS_OF_LOSS),
     }
 }
 

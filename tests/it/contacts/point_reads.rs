@@ -1,8 +1,10 @@
 //! Point reads share connections: what that must not cost their callers.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use leadvault::proto::vault::v1::GetContactRequest;
-use tonic::Code;
+use tonic::{Code, Request};
 
 use super::{by_email, by_id, change, make, read, vault};
 use crate::harness::{App, Sql, refused, until};
@@ -115,5 +117,47 @@ async fn connections_that_die_fail_no_point_read() {
     assert_eq!(read(&app, ids[0]).await.contact_id, ids[0]);
     let request = GetContactRequest { key: by_id(9_999) };
     refused(vault(&app).await.get_contact(request).await).is(Code::NotFound, "NOT_FOUND");
+    app.stop().await;
+}
+
+/// PostgreSQL's processes that the service is connected to.
+async fn processes(sql: &Sql) -> Vec<i32> {
+    let pids = "SELECT pid FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY pid";
+    let found = sql.rows(pids, &[]).await;
+    found.iter().map(|row| row.get(0)).collect()
+}
+
+/// Its answer came, and nobody was there to hear it: that is no silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_was_given_up_costs_no_connection() {
+    // As long as a connection may owe answers, and some more.
+    const SILENCE: Duration = Duration::from_secs(8);
+    let app = App::start().await;
+    let (sql, holder) = (app.sql().await, app.sql().await);
+    let ids = make(&sql, 2).await;
+    for _ in 0..3 {
+        read(&app, ids[0]).await;
+    }
+    holder.run("BEGIN; LOCK TABLE vault.contacts").await;
+    let client = vault(&app).await;
+    let given_up = ids.iter().map(|contact_id| {
+        let (mut client, key) = (client.clone(), by_id(*contact_id));
+        let mut request = Request::new(GetContactRequest { key });
+        request.set_timeout(Duration::from_secs(1));
+        async move { client.get_contact(request).await }
+    });
+    for answer in join_all(given_up).await {
+        assert_eq!(answer.unwrap_err().code(), Code::DeadlineExceeded);
+    }
+    holder.run("COMMIT").await;
+    let before = processes(&sql).await;
+    tokio::time::sleep(SILENCE).await;
+    read_at_once(
+        &app,
+        &["c00001@x.example".into(), "c00002@x.example".into()],
+    )
+    .await;
+    assert_eq!(processes(&sql).await, before);
     app.stop().await;
 }

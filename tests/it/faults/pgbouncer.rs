@@ -1,41 +1,32 @@
 //! PgBouncer in transaction mode. What Debian has (1.18) keeps no prepared statements from one transaction to the
 //! next: the service refuses to start on it. Everything else that it needs works there.
 
-use std::{
-    path::PathBuf,
-    process::{Child, Command},
-    time::Duration,
-};
+mod one_connection;
+mod work;
+
+use std::time::Duration;
 
 use diesel::{dsl::sql, sql_types::Text};
 use diesel_async::RunQueryDsl as _;
-use leadvault::{
-    db::{DatabaseUrl, Pool, PoolOptions, migrate},
-    proto::vault::v1::{ListContactsRequest, vault_service_client::VaultServiceClient},
-};
+use leadvault::db::{DatabaseUrl, Pool, PoolOptions, migrate};
 use tokio_postgres::NoTls;
-use tonic::Request;
 
 use super::load;
-use crate::{
-    crash::{exact::assert_exact, rows::rows},
-    harness::{
-        Postgres, Running, Service, Sql, Workspace, as_account, free_port, give, leadvault,
-        program, until,
-    },
+use crate::harness::{
+    Postgres, Running, Service, Sql, Workspace, leadvault,
+    pgbouncer::{self, PgBouncer},
 };
 
 /// A PgBouncer before a database whose login acts as the service's role by itself.
 struct Bouncer {
     postgres: Postgres,
-    port: u16,
-    process: Child,
+    pgbouncer: PgBouncer,
 }
 
 impl Bouncer {
     /// Nothing where the program is missing.
     async fn start(workspace: &Workspace, pool_size: u32) -> Option<Self> {
-        version()?;
+        pgbouncer::version()?;
         let postgres = Postgres::create(workspace, "postgres");
         postgres.start();
         let admin = Sql::connect(&postgres.url("postgres")).await;
@@ -49,26 +40,23 @@ impl Bouncer {
                   ALTER ROLE svc SET role = leadvault_app",
             )
             .await;
-        let port = free_port();
-        let process = spawn(workspace, &postgres, port, pool_size);
-        let bouncer = Self {
+        let pgbouncer = spawn(workspace, &postgres, pool_size);
+        pgbouncer.until_it_takes_connections("leads").await;
+        Some(Self {
             postgres,
-            port,
-            process,
-        };
-        let url = bouncer.url("leads");
-        until("PgBouncer to take connections", async || {
-            tokio_postgres::connect(&url, NoTls).await.ok().map(drop)
+            pgbouncer,
         })
-        .await;
-        Some(bouncer)
     }
 
     fn url(&self, database: &str) -> String {
-        format!(
-            "postgresql://svc@127.0.0.1:{}/{database}?sslmode=disable",
-            self.port
-        )
+        self.pgbouncer.url(database)
+    }
+
+    /// How many connections to PostgreSQL it has.
+    async fn server_connections(&self) -> i64 {
+        let sql = Sql::connect(&self.postgres.url("leads")).await;
+        let query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'svc'";
+        sql.one(query, &[]).await
     }
 
     /// `leadvault serve` behind it, and its migrations past it.
@@ -87,62 +75,15 @@ impl Bouncer {
     }
 }
 
-impl Drop for Bouncer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn pgbouncer() -> Option<PathBuf> {
-    program(&["pgbouncer"])
-}
-
-/// Its version; nothing where it is missing.
-fn version() -> Option<(u32, u32)> {
-    let output = Command::new(pgbouncer()?).arg("--version").output();
-    let output = output.unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let number = text.lines().next()?.strip_prefix("PgBouncer ")?;
-    let mut parts = number.split('.').map(|part| part.parse().unwrap_or(0));
-    Some((parts.next()?, parts.next()?))
-}
-
-fn keeps_statements() -> bool {
-    version().is_some_and(|version| version >= (1, 21))
-}
-
-fn spawn(workspace: &Workspace, postgres: &Postgres, port: u16, pool_size: u32) -> Child {
-    let folder = workspace.path("pgbouncer");
-    std::fs::create_dir(&folder).unwrap();
-    give(&folder);
-    let server = postgres.port;
-    let max_statements = if keeps_statements() {
-        "max_prepared_statements = 200"
-    } else {
-        ""
-    };
-    let settings = format!(
-        "[databases]
-         leads = host=127.0.0.1 port={server} dbname=leads user=svc
-         bare = host=127.0.0.1 port={server} dbname=leads user=bare
-         sessions = host=127.0.0.1 port={server} dbname=leads user=svc pool_mode=session
-         [pgbouncer]
-         listen_addr = 127.0.0.1
-         listen_port = {port}
-         unix_socket_dir =
-         auth_type = any
-         pool_mode = transaction
-         default_pool_size = {pool_size}
-         pidfile = {0}/pgbouncer.pid
-         {max_statements}",
-        folder.display()
+fn spawn(workspace: &Workspace, postgres: &Postgres, pool_size: u32) -> PgBouncer {
+    let server = format!("host=127.0.0.1 port={} dbname=leads", postgres.port);
+    let databases = format!(
+        "leads = {server} user=svc
+bare = {server} user=bare
+sessions = {server} user=svc pool_mode=session"
     );
-    let settings = workspace.file("pgbouncer/pgbouncer.ini", settings);
-    as_account(&pgbouncer().unwrap())
-        .arg(settings)
-        .spawn()
-        .unwrap()
+    let settings = format!("default_pool_size = {pool_size}");
+    PgBouncer::start(workspace, &databases, &settings)
 }
 
 /// What exactly fails: a statement is prepared on one server connection and executed on another.
@@ -161,10 +102,10 @@ async fn a_pgbouncer_that_keeps_no_statements_is_refused_with_the_version_that_d
     holder.run("BEGIN").await;
     let executed = asker.query_one(&statement, &[]).await;
     holder.run("COMMIT").await;
-    if keeps_statements() {
+    if pgbouncer::keeps_statements() {
         executed.unwrap();
-        let service = Service::start(bouncer.serve("leads")).await;
-        service.stop().await;
+        work::is_exact(&workspace, &bouncer).await;
+        assert!(bouncer.server_connections().await > 1);
         return;
     }
     let code = executed.unwrap_err().code().unwrap().code().to_owned();
@@ -198,18 +139,7 @@ async fn nothing_else_of_a_session_is_needed() {
     let Some(bouncer) = Bouncer::start(&workspace, 1).await else {
         return;
     };
-    let service = Service::start(bouncer.serve("leads")).await;
-    let rows = rows(4_000);
-    let file = workspace.file("rows.ndjson", &rows.ndjson);
-    let endpoint = service.endpoint();
-    load(&file, &endpoint, "pooled", 2).finish().await.ok();
-    let sql = Sql::connect(&bouncer.postgres.url("leads")).await;
-    assert_exact(&sql, "pooled", 2, &rows).await;
-    let promoted = Running::spawn(leadvault(&["promote", "--endpoint", &endpoint]));
-    promoted.finish().await.ok();
-    let contacts: i64 = sql.one("SELECT count(*) FROM vault.contacts", &[]).await;
-    assert_eq!(contacts, rows.accepted);
-    assert_eq!(service.stop().await.0.code(), Some(0));
+    work::is_exact(&workspace, &bouncer).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,49 +187,6 @@ async fn a_login_whose_statements_nothing_bounds_is_told_what_to_run() {
     let (_, log) = Service::start(bouncer.serve("leads")).await.stop().await;
     assert!(!log.contains("ALTER ROLE"), "{log}");
     assert!(!doctor().await.ok().contains("ALTER ROLE"));
-}
-
-/// A deadline closes the connection to the pooler, and PostgreSQL finds out: the only server connection is free again.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_waits_for_ends_behind_the_pooler() {
-    let workspace = Workspace::new();
-    let Some(bouncer) = Bouncer::start(&workspace, 1).await else {
-        return;
-    };
-    let (sql, holder) = (
-        Sql::connect(&bouncer.postgres.url("leads")).await,
-        Sql::connect(&bouncer.postgres.url("leads")).await,
-    );
-    sql.run(&format!(
-        "ALTER ROLE svc SET client_connection_check_interval = '1s'; {RECONNECT}"
-    ))
-    .await;
-    let service = Service::start(bouncer.serve("leads")).await;
-    let mut client = VaultServiceClient::connect(service.endpoint())
-        .await
-        .unwrap();
-    holder.run("BEGIN; LOCK TABLE vault.contacts").await;
-    let request = in_a_second(ListContactsRequest::default());
-    assert!(client.list_contacts(request).await.is_err());
-    until("nothing to wait for the lock", async || {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-                       WHERE wait_event_type = 'Lock' AND query LIKE '%vault.contacts%'";
-        (sql.one::<i64>(waiting, &[]).await == 0).then_some(())
-    })
-    .await;
-    holder.run("COMMIT").await;
-    until("calls to be answered", async || {
-        let request = ListContactsRequest::default();
-        client.list_contacts(request).await.ok()
-    })
-    .await;
-    assert_eq!(service.stop().await.0.code(), Some(0));
-}
-
-fn in_a_second<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(Duration::from_secs(1));
-    request
 }
 
 /// Law 12: what a pool in session mode refuses at the start of a connection is set afterwards.

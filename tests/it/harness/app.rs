@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Parser;
 use leadvault::{
     config::{DoorSettings, ServiceSettings},
-    db::{APP_ROLE, DatabaseUrl, Pool, PoolOptions},
+    db::{APP_ROLE, Pool, PoolOptions},
     proto::company::v1::company_service_client::CompanyServiceClient,
     proto::intake::v1::{
         bulk_ingest_request::Open, bulk_ingest_response::Opened,
@@ -67,7 +67,7 @@ impl App {
             max_size: settings.pool_size,
             busy_timeout: settings.pool_timeout,
             statement_timeout: settings.statement_timeout,
-            ..PoolOptions::new(DatabaseUrl::parse(&url).unwrap())
+            ..PoolOptions::new(cluster::the_way_to(&url).await)
         })
         .await
         .unwrap();

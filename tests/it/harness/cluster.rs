@@ -9,6 +9,9 @@ use std::{
 
 use leadvault::db::{DatabaseUrl, Embedded, EmbeddedOptions, migrate};
 use tokio::sync::OnceCell;
+use tokio_postgres::Config;
+
+use super::through;
 
 const TEMPLATE: &str = "leadvault_template";
 
@@ -36,6 +39,23 @@ pub(crate) async fn private_cluster() -> Embedded {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     start_in(format!("leadvault-test-{}-{number}", std::process::id())).await
+}
+
+/// How the service gets to a database: straight, unless this run goes through a pooler and the database is of its cluster.
+pub(super) async fn the_way_to(url: &str) -> DatabaseUrl {
+    let pooled = match of_this_run(url) {
+        Some((cluster, database)) => through::url_of(&database, &cluster.embedded.url()).await,
+        None => None,
+    };
+    pooled.unwrap_or_else(|| DatabaseUrl::parse(url).unwrap())
+}
+
+/// The run's cluster, where a URL is of one of its databases, and which one.
+fn of_this_run(url: &str) -> Option<(&'static Cluster, String)> {
+    let cluster = CLUSTER.get()?;
+    let config: Config = url.parse().ok()?;
+    let database = config.get_dbname()?;
+    (url == url_of(&cluster.embedded, database)).then(|| (cluster, database.to_owned()))
 }
 
 async fn create(options: &str) -> String {

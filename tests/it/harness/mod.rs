@@ -7,12 +7,14 @@ mod calls;
 mod cluster;
 pub(crate) mod evidence;
 mod lane;
+pub(crate) mod pgbouncer;
 mod postgres;
 mod process;
 mod program;
 mod proxy;
 mod refusal;
 pub(crate) mod rows;
+mod through;
 
 pub(crate) use app::{App, Sql, url_as};
 pub(crate) use calls::{assert_field, emails, refused};
