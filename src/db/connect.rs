@@ -20,10 +20,11 @@ use tokio::task::JoinHandle;
 use tokio_postgres::config::{ChannelBinding, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Connection, Socket};
+use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{Error, describe};
+use super::hosts;
 use super::tls;
 use super::url::DatabaseUrl;
 
@@ -63,24 +64,23 @@ pub(crate) async fn connect_with(
     role: Option<&str>,
     options: &str,
 ) -> Result<AsyncPgConnection, Error> {
-    let Opened {
-        link: (client, connection),
-        is_configured,
-    } = if url.has_sessions() {
-        open(url, role, options).await?
-    } else {
-        open(url, None, "").await?
-    };
-    let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection)
-        .await
-        .map_err(|e| failed(url, e.to_string()))?;
-    if let Some(role) = role {
-        ensure_role(&mut conn, url, role).await?;
-    }
-    if !is_configured {
-        configure(&mut conn, url, options).await?;
-    }
-    Ok(conn)
+    hosts::try_each(url, |config| async move {
+        let Opened {
+            link: (client, connection),
+            is_configured,
+        } = open(url, config, role, options).await?;
+        let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection)
+            .await
+            .map_err(|e| failed(url, e.to_string()))?;
+        if let Some(role) = role {
+            ensure_role(&mut conn, url, role).await?;
+        }
+        if !is_configured {
+            configure(&mut conn, url, options).await?;
+        }
+        Ok(conn)
+    })
+    .await
 }
 
 /// Sets what was asked for at the start of the connection, and refused there: without it a statement could run, or
@@ -107,7 +107,8 @@ async fn configure(
 /// A raw client for what diesel hides: error codes and positions, batches with several statements.
 /// The connection lives until the client is dropped.
 pub(crate) async fn client(url: &DatabaseUrl) -> Result<(Client, JoinHandle<()>), Error> {
-    let (client, connection) = open(url, None, "").await?.link;
+    let opening = |config| async move { Ok(open(url, config, None, "").await?.link) };
+    let (client, connection) = hosts::try_each(url, opening).await?;
     let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::warn!(error = %describe(&error), "a database connection ended");
@@ -123,9 +124,16 @@ struct Opened {
 }
 
 /// Opens the connection, without startup options where they are refused.
-async fn open(url: &DatabaseUrl, role: Option<&str>, options: &str) -> Result<Opened, Error> {
-    let mut config = url.config().clone();
+async fn open(
+    url: &DatabaseUrl,
+    mut config: Config,
+    role: Option<&str>,
+    options: &str,
+) -> Result<Opened, Error> {
     watch_network(&mut config);
+    let without = config.clone();
+    // Where there are no sessions, nothing can be asked for at their start.
+    let role = role.filter(|_| url.has_sessions());
     if let Some(role) = role {
         let asked = format!("-c role={} {options}", escape_option(role));
         config.options(match config.get_options() {
@@ -135,9 +143,7 @@ async fn open(url: &DatabaseUrl, role: Option<&str>, options: &str) -> Result<Op
     }
     match attempt(url, &config).await {
         Err(Attempt::Failed(error)) if role.is_some() && is_option_refused(&error) => {
-            let mut config = url.config().clone();
-            watch_network(&mut config);
-            let link = attempt(url, &config)
+            let link = attempt(url, &without)
                 .await
                 .map_err(|e| e.into_error(url, None))?;
             Ok(Opened {
@@ -156,7 +162,7 @@ async fn open(url: &DatabaseUrl, role: Option<&str>, options: &str) -> Result<Op
 }
 
 /// Finds out when the network is gone, unless the URL says how.
-fn watch_network(config: &mut tokio_postgres::Config) {
+fn watch_network(config: &mut Config) {
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(DEAD_AFTER);
     }
@@ -190,7 +196,7 @@ impl Attempt {
     }
 }
 
-async fn attempt(url: &DatabaseUrl, config: &tokio_postgres::Config) -> Result<Link, Attempt> {
+async fn attempt(url: &DatabaseUrl, config: &Config) -> Result<Link, Attempt> {
     let connector = url.connector().map_err(Attempt::Setup)?;
     let first = timed(config, connector.clone()).await;
     let Err(Attempt::Failed(error)) = &first else {
@@ -208,10 +214,7 @@ async fn attempt(url: &DatabaseUrl, config: &tokio_postgres::Config) -> Result<L
     timed(&plain, connector).await
 }
 
-async fn timed(
-    config: &tokio_postgres::Config,
-    connector: MakeRustlsConnect,
-) -> Result<Link, Attempt> {
+async fn timed(config: &Config, connector: MakeRustlsConnect) -> Result<Link, Attempt> {
     // Boxed: the handshake's future is some kilobytes that every caller would carry.
     let connecting = Box::pin(config.connect(connector));
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {

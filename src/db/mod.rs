@@ -5,6 +5,7 @@
 //! | [`embedded`] | no `DATABASE_URL`: a private PostgreSQL cluster in a data folder |
 //! | [`url`] | a `DATABASE_URL`, also with what tokio-postgres does not parse |
 //! | `tls` | certificates verified against the machine's roots or a given CA file |
+//! | `hosts` | the hosts of a URL, one after the other, each with its own time |
 //! | [`connect`] | one connection, acting as a role |
 //! | [`pool`] | many of them, handed out without a test query |
 //! | [`pooler`] | a pooler that does not keep what the service needs is refused |
@@ -31,6 +32,7 @@ pub mod connect;
 mod doubt;
 pub mod embedded;
 pub mod error;
+mod hosts;
 pub mod inspect;
 mod json_text;
 mod lent;

@@ -111,7 +111,9 @@ impl Pool {
     ///
     /// # Errors
     /// What [`connect`] says about the first connection.
-    pub async fn connect(options: PoolOptions) -> Result<Self, Error> {
+    pub async fn connect(mut options: PoolOptions) -> Result<Self, Error> {
+        // Whoever waits for a connection waits until the last of several hosts was tried.
+        options.connection_timeout = options.connection_timeout.max(options.url.patience());
         let first = connect_as(&options).await?;
         let last_error = LastError::default();
         let point_reads = Arc::new(PointReads::new(options.clone()));

@@ -5,6 +5,7 @@ mod failover;
 mod health;
 mod pgbouncer;
 mod repeating;
+mod silent_host;
 mod stopping;
 mod synchronous;
 mod tls;
