@@ -15,14 +15,12 @@ use std::{
 
 use diesel_async::{
     AsyncConnection, AsyncPgConnection, TransactionManager as _,
-    pooled_connection::{AsyncDieselConnectionManager, PoolableConnection as _},
+    pooled_connection::PoolableConnection as _,
 };
 use tokio::runtime::Handle;
 
-use super::{call::Call, url::DatabaseUrl};
+use super::{call::Call, manager::Manager, url::DatabaseUrl};
 
-/// What the pool keeps.
-pub(super) type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
 type Transactions = <AsyncPgConnection as AsyncConnection>::TransactionManager;
 
 /// How long PostgreSQL may take to hear a cancel. After that the statement's own timeout ends it.
@@ -45,6 +43,16 @@ impl PooledConnection {
         call: Option<Arc<Call>>,
     ) -> Self {
         Self { lent, url, call }
+    }
+
+    /// Lets nobody have it again.
+    pub(super) fn throw_away(mut self) {
+        self.set_broken();
+    }
+
+    /// The pool throws away what has failed.
+    fn set_broken(&mut self) {
+        Transactions::transaction_manager_status_mut(&mut *self.lent).set_in_error();
     }
 
     /// Whether a statement or a transaction may be on its way.
@@ -79,8 +87,7 @@ impl Drop for PooledConnection {
             return;
         }
         cancel_on(&self.lent, &self.url);
-        // The pool throws away what has failed.
-        Transactions::transaction_manager_status_mut(&mut *self.lent).set_in_error();
+        self.set_broken();
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `hosts` | the hosts of a URL, one after the other, each with its own time |
 //! | [`connect`] | one connection, acting as a role |
 //! | [`pool`] | many of them, handed out without a test query |
+//! | `manager` | how the pool makes them, and tries again while the database is away |
 //! | [`pooler`] | a pooler that does not keep what the service needs is refused |
 //! | `point_reads` | a few of them, shared by all who read one row by its key |
 //! | `coalesce` | those who read one row, or write, at the same time share a statement |
@@ -36,6 +37,7 @@ mod hosts;
 pub mod inspect;
 mod json_text;
 mod lent;
+mod manager;
 pub mod migrate;
 mod point_reads;
 pub mod pool;
