@@ -12,13 +12,14 @@
 //! * TLS is tried first under `sslmode=prefer`. Where it fails, plain text is used only if the
 //!   server is this machine itself (distributions ship self-signed certificates for localhost).
 
+mod explain;
+
 use std::sync::Once;
 use std::time::Duration;
 
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{ChannelBinding, SslMode};
-use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -27,6 +28,8 @@ use super::error::{Error, describe};
 use super::hosts;
 use super::tls;
 use super::url::DatabaseUrl;
+use super::watch::{Patience, Watched};
+use explain::{explain, failed};
 
 /// A server that takes the socket and then says nothing must not hold a caller for ever. Generous,
 /// since a serverless database may have to wake up first.
@@ -65,22 +68,54 @@ pub(crate) async fn connect_with(
     options: &str,
 ) -> Result<AsyncPgConnection, Error> {
     hosts::try_each(url, |config| async move {
-        let Opened {
-            link: (client, connection),
-            is_configured,
-        } = open(url, config, role, options).await?;
+        let opened = open(url, config, role, options).await?;
+        let (client, connection) = opened.link;
         let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection)
             .await
             .map_err(|e| failed(url, e.to_string()))?;
-        if let Some(role) = role {
-            ensure_role(&mut conn, url, role).await?;
-        }
-        if !is_configured {
-            configure(&mut conn, url, options).await?;
-        }
+        set_up(&mut conn, url, role, options, opened.is_configured).await?;
         Ok(conn)
     })
     .await
+}
+
+/// The same, with bounds for how long an answer is waited for.
+///
+/// # Errors
+/// As [`connect`].
+pub(super) async fn connect_watched(
+    url: &DatabaseUrl,
+    role: Option<&str>,
+    options: &str,
+    patience: Patience,
+) -> Result<Watched, Error> {
+    hosts::try_each(url, |config| async move {
+        let opened = open(url, config, role, options).await?;
+        let mut conn = Watched::over(opened.link, url, patience)
+            .await
+            .map_err(|e| failed(url, e.to_string()))?;
+        set_up(&mut conn, url, role, options, opened.is_configured).await?;
+        conn.rests();
+        Ok(conn)
+    })
+    .await
+}
+
+/// Makes sure of all that a connection was asked for with.
+async fn set_up(
+    conn: &mut AsyncPgConnection,
+    url: &DatabaseUrl,
+    role: Option<&str>,
+    options: &str,
+    is_configured: bool,
+) -> Result<(), Error> {
+    if let Some(role) = role {
+        ensure_role(conn, url, role).await?;
+    }
+    if !is_configured {
+        configure(conn, url, options).await?;
+    }
+    Ok(())
 }
 
 /// Sets what was asked for at the start of the connection, and refused there: without it a statement could run, or
@@ -289,89 +324,6 @@ fn warn_of_pooler() {
 /// An identifier as SQL reads it back.
 pub(crate) fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn failed(url: &DatabaseUrl, detail: String) -> Error {
-    Error::Connect {
-        target: url.to_string(),
-        detail,
-        hint: String::new(),
-    }
-}
-
-/// Turns a refusal into an error with what would make it work.
-fn explain(url: &DatabaseUrl, role: Option<&str>, error: &tokio_postgres::Error) -> Error {
-    if let (Some(role), Some(db)) = (role, error.as_db_error())
-        && let Some(error) = explain_role(url, role, db)
-    {
-        return error;
-    }
-    let detail = describe(error);
-    let hint = match error.code() {
-        Some(_) if detail.contains("no encryption") => NEEDS_TLS.to_owned(),
-        Some(code) => hint_of(code).to_owned(),
-        None => security_hint(url, error, &detail),
-    };
-    Error::Connect {
-        target: url.to_string(),
-        detail,
-        hint,
-    }
-}
-
-const NEEDS_TLS: &str = "The server takes no plain text from here: use sslmode=require";
-
-/// What an operator can do where both sides do not agree on how safe the connection is to be. The driver has no
-/// codes for that, only these words.
-fn security_hint(url: &DatabaseUrl, error: &tokio_postgres::Error, detail: &str) -> String {
-    if detail.contains("server does not support TLS") {
-        return "The URL asks for TLS: set ssl = on in the server's postgresql.conf, or, on a network that you \
-                trust, use sslmode=disable"
-            .to_owned();
-    }
-    if url.config().get_channel_binding() == ChannelBinding::Require
-        && detail.contains("authentication error")
-    {
-        return "channel_binding=require needs TLS and a password that both the server and its pg_hba.conf keep to \
-                scram-sha-256; else leave channel_binding out of the URL"
-            .to_owned();
-    }
-    tls::hint(error)
-}
-
-fn explain_role(
-    url: &DatabaseUrl,
-    role: &str,
-    db: &tokio_postgres::error::DbError,
-) -> Option<Error> {
-    let role = role.to_owned();
-    // Both name the parameter in their text; the code alone could be about another option.
-    if !db.message().contains("role") {
-        return None;
-    }
-    if *db.code() == SqlState::INVALID_PARAMETER_VALUE {
-        return Some(Error::RoleMissing { role });
-    }
-    (*db.code() == SqlState::INSUFFICIENT_PRIVILEGE).then(|| Error::RoleNotGranted {
-        login: url.user().unwrap_or("(the system's user)").to_owned(),
-        role,
-        detail: db.message().to_owned(),
-    })
-}
-
-fn hint_of(code: &SqlState) -> &'static str {
-    match *code {
-        SqlState::INVALID_PASSWORD => "Check user and password in the URL",
-        SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            "Check the user, and the server's pg_hba.conf for this host"
-        }
-        SqlState::INVALID_CATALOG_NAME => "Create the database, or correct its name in the URL",
-        SqlState::TOO_MANY_CONNECTIONS => {
-            "Raise max_connections on the server, or lower the pools of the services that share it"
-        }
-        SqlState::CANNOT_CONNECT_NOW => "The server is starting or stopping; try again shortly",
-        _ => "",
-    }
 }
 
 #[cfg(test)]

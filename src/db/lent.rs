@@ -52,7 +52,7 @@ impl PooledConnection {
 
     /// The pool throws away what has failed.
     fn set_broken(&mut self) {
-        Transactions::transaction_manager_status_mut(&mut *self.lent).set_in_error();
+        Transactions::transaction_manager_status_mut(&mut **self.lent).set_in_error();
     }
 
     /// Whether a statement or a transaction may be on its way.
@@ -83,6 +83,7 @@ impl std::fmt::Debug for PooledConnection {
 
 impl Drop for PooledConnection {
     fn drop(&mut self) {
+        self.lent.rests();
         if !self.is_cut() {
             return;
         }

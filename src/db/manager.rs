@@ -15,9 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diesel_async::{AsyncPgConnection, pooled_connection::PoolableConnection as _};
+use diesel_async::pooled_connection::PoolableConnection as _;
 
-use super::{connect::connect_with, error::Error, pool::PoolOptions};
+use super::{
+    connect::connect_watched,
+    error::Error,
+    pool::PoolOptions,
+    watch::{Patience, Watched},
+};
 
 /// How long a connection is tried for where nobody waits for it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,7 +32,7 @@ const SHORTEST_HANDSHAKE: Duration = Duration::from_secs(10);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a transaction may be silent, at the least.
-const LONGEST_SILENCE: Duration = Duration::from_secs(300);
+const LONGEST_PAUSE_IN_TXN: Duration = Duration::from_secs(300);
 
 /// What makes the connections of a pool.
 pub(super) struct Manager {
@@ -50,7 +55,7 @@ impl Manager {
         }
     }
 
-    async fn attempt(&self) -> Result<AsyncPgConnection, Error> {
+    async fn attempt(&self) -> Result<Watched, Error> {
         let patience = self.options.connection_timeout.max(SHORTEST_HANDSHAKE);
         let connecting = Box::pin(connect_as(&self.options));
         let attempt = tokio::time::timeout(patience, connecting).await;
@@ -76,10 +81,10 @@ impl Manager {
 }
 
 impl bb8::ManageConnection for Manager {
-    type Connection = AsyncPgConnection;
+    type Connection = Watched;
     type Error = Error;
 
-    async fn connect(&self) -> Result<AsyncPgConnection, Error> {
+    async fn connect(&self) -> Result<Watched, Error> {
         let begun = Instant::now();
         let mut pause = SHORTEST_PAUSE;
         loop {
@@ -100,7 +105,7 @@ impl bb8::ManageConnection for Manager {
         }
     }
 
-    async fn is_valid(&self, connection: &mut AsyncPgConnection) -> Result<(), Error> {
+    async fn is_valid(&self, connection: &mut Watched) -> Result<(), Error> {
         if !connection.is_broken() {
             return Ok(());
         }
@@ -111,23 +116,26 @@ impl bb8::ManageConnection for Manager {
         })
     }
 
-    fn has_broken(&self, connection: &mut AsyncPgConnection) -> bool {
+    fn has_broken(&self, connection: &mut Watched) -> bool {
         std::thread::panicking() || connection.is_broken()
     }
 }
 
 /// Law 12, bounded work: whatever a caller asks for, its statement ends, and nobody waits for ever behind a
 /// lock that somebody else forgot. No statement is compiled: that takes longer than most of ours.
-pub(super) async fn connect_as(options: &PoolOptions) -> Result<AsyncPgConnection, Error> {
-    let timeout = options.statement_timeout.as_millis();
+pub(super) async fn connect_as(options: &PoolOptions) -> Result<Watched, Error> {
+    let timeout = options.statement_timeout;
     // A transaction of a service that the network swallowed must not keep its locks: no statement of ours is as
     // far from the next one as twice what it may take, and the idle time of a stream.
+    let idle = timeout.saturating_mul(2).max(LONGEST_PAUSE_IN_TXN);
     let settings = format!(
-        "-c jit=off -c statement_timeout={timeout} -c lock_timeout={} -c idle_in_transaction_session_timeout={}",
-        (timeout / 4).max(1),
-        (timeout * 2).max(LONGEST_SILENCE.as_millis())
+        "-c jit=off -c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}",
+        timeout.as_millis(),
+        (timeout.as_millis() / 4).max(1),
+        idle.as_millis()
     );
-    connect_with(&options.url, options.role.as_deref(), &settings).await
+    let patience = Patience::with(timeout, idle);
+    connect_watched(&options.url, options.role.as_deref(), &settings, patience).await
 }
 
 /// Why the last attempt to connect failed; nothing after one that worked.

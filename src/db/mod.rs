@@ -8,6 +8,7 @@
 //! | `hosts` | the hosts of a URL, one after the other, each with its own time |
 //! | [`connect`] | one connection, acting as a role |
 //! | [`pool`] | many of them, handed out without a test query |
+//! | `watch` | a connection whose answer is overdue is closed |
 //! | `manager` | how the pool makes them, and tries again while the database is away |
 //! | [`pooler`] | a pooler that does not keep what the service needs is refused |
 //! | `point_reads` | a few of them, shared by all who read one row by its key |
@@ -44,6 +45,7 @@ pub mod pool;
 pub mod pooler;
 mod tls;
 pub mod url;
+mod watch;
 
 pub use call::Call;
 pub use coalesce::{Batcher, Coalescer, Unwritten};
