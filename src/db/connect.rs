@@ -12,20 +12,24 @@
 //! * TLS is tried first under `sslmode=prefer`. Where it fails, plain text is used only if the
 //!   server is this machine itself (distributions ship self-signed certificates for localhost).
 
+mod explain;
+
 use std::sync::Once;
 use std::time::Duration;
 
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{ChannelBinding, SslMode};
-use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Connection, Socket};
+use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{Error, describe};
+use super::hosts;
 use super::tls;
 use super::url::DatabaseUrl;
+use super::watch::{Patience, Watched};
+use explain::{explain, failed};
 
 /// A server that takes the socket and then says nothing must not hold a caller for ever. Generous,
 /// since a serverless database may have to wake up first.
@@ -63,24 +67,55 @@ pub(crate) async fn connect_with(
     role: Option<&str>,
     options: &str,
 ) -> Result<AsyncPgConnection, Error> {
-    let Opened {
-        link: (client, connection),
-        is_configured,
-    } = if url.has_sessions() {
-        open(url, role, options).await?
-    } else {
-        open(url, None, "").await?
-    };
-    let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection)
-        .await
-        .map_err(|e| failed(url, e.to_string()))?;
+    hosts::try_each(url, |config| async move {
+        let opened = open(url, config, role, options).await?;
+        let (client, connection) = opened.link;
+        let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection)
+            .await
+            .map_err(|e| failed(url, e.to_string()))?;
+        set_up(&mut conn, url, role, options, opened.is_configured).await?;
+        Ok(conn)
+    })
+    .await
+}
+
+/// The same, with bounds for how long an answer is waited for.
+///
+/// # Errors
+/// As [`connect`].
+pub(super) async fn connect_watched(
+    url: &DatabaseUrl,
+    role: Option<&str>,
+    options: &str,
+    patience: Patience,
+) -> Result<Watched, Error> {
+    hosts::try_each(url, |config| async move {
+        let opened = open(url, config, role, options).await?;
+        let mut conn = Watched::over(opened.link, url, patience)
+            .await
+            .map_err(|e| failed(url, e.to_string()))?;
+        set_up(&mut conn, url, role, options, opened.is_configured).await?;
+        conn.rests();
+        Ok(conn)
+    })
+    .await
+}
+
+/// Makes sure of all that a connection was asked for with.
+async fn set_up(
+    conn: &mut AsyncPgConnection,
+    url: &DatabaseUrl,
+    role: Option<&str>,
+    options: &str,
+    is_configured: bool,
+) -> Result<(), Error> {
     if let Some(role) = role {
-        ensure_role(&mut conn, url, role).await?;
+        ensure_role(conn, url, role).await?;
     }
     if !is_configured {
-        configure(&mut conn, url, options).await?;
+        configure(conn, url, options).await?;
     }
-    Ok(conn)
+    Ok(())
 }
 
 /// Sets what was asked for at the start of the connection, and refused there: without it a statement could run, or
@@ -107,7 +142,8 @@ async fn configure(
 /// A raw client for what diesel hides: error codes and positions, batches with several statements.
 /// The connection lives until the client is dropped.
 pub(crate) async fn client(url: &DatabaseUrl) -> Result<(Client, JoinHandle<()>), Error> {
-    let (client, connection) = open(url, None, "").await?.link;
+    let opening = |config| async move { Ok(open(url, config, None, "").await?.link) };
+    let (client, connection) = hosts::try_each(url, opening).await?;
     let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::warn!(error = %describe(&error), "a database connection ended");
@@ -123,9 +159,16 @@ struct Opened {
 }
 
 /// Opens the connection, without startup options where they are refused.
-async fn open(url: &DatabaseUrl, role: Option<&str>, options: &str) -> Result<Opened, Error> {
-    let mut config = url.config().clone();
+async fn open(
+    url: &DatabaseUrl,
+    mut config: Config,
+    role: Option<&str>,
+    options: &str,
+) -> Result<Opened, Error> {
     watch_network(&mut config);
+    let without = config.clone();
+    // Where there are no sessions, nothing can be asked for at their start.
+    let role = role.filter(|_| url.has_sessions());
     if let Some(role) = role {
         let asked = format!("-c role={} {options}", escape_option(role));
         config.options(match config.get_options() {
@@ -135,9 +178,7 @@ async fn open(url: &DatabaseUrl, role: Option<&str>, options: &str) -> Result<Op
     }
     match attempt(url, &config).await {
         Err(Attempt::Failed(error)) if role.is_some() && is_option_refused(&error) => {
-            let mut config = url.config().clone();
-            watch_network(&mut config);
-            let link = attempt(url, &config)
+            let link = attempt(url, &without)
                 .await
                 .map_err(|e| e.into_error(url, None))?;
             Ok(Opened {
@@ -156,7 +197,7 @@ async fn open(url: &DatabaseUrl, role: Option<&str>, options: &str) -> Result<Op
 }
 
 /// Finds out when the network is gone, unless the URL says how.
-fn watch_network(config: &mut tokio_postgres::Config) {
+fn watch_network(config: &mut Config) {
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(DEAD_AFTER);
     }
@@ -190,7 +231,7 @@ impl Attempt {
     }
 }
 
-async fn attempt(url: &DatabaseUrl, config: &tokio_postgres::Config) -> Result<Link, Attempt> {
+async fn attempt(url: &DatabaseUrl, config: &Config) -> Result<Link, Attempt> {
     let connector = url.connector().map_err(Attempt::Setup)?;
     let first = timed(config, connector.clone()).await;
     let Err(Attempt::Failed(error)) = &first else {
@@ -208,10 +249,7 @@ async fn attempt(url: &DatabaseUrl, config: &tokio_postgres::Config) -> Result<L
     timed(&plain, connector).await
 }
 
-async fn timed(
-    config: &tokio_postgres::Config,
-    connector: MakeRustlsConnect,
-) -> Result<Link, Attempt> {
+async fn timed(config: &Config, connector: MakeRustlsConnect) -> Result<Link, Attempt> {
     // Boxed: the handshake's future is some kilobytes that every caller would carry.
     let connecting = Box::pin(config.connect(connector));
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
@@ -286,89 +324,6 @@ fn warn_of_pooler() {
 /// An identifier as SQL reads it back.
 pub(crate) fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn failed(url: &DatabaseUrl, detail: String) -> Error {
-    Error::Connect {
-        target: url.to_string(),
-        detail,
-        hint: String::new(),
-    }
-}
-
-/// Turns a refusal into an error with what would make it work.
-fn explain(url: &DatabaseUrl, role: Option<&str>, error: &tokio_postgres::Error) -> Error {
-    if let (Some(role), Some(db)) = (role, error.as_db_error())
-        && let Some(error) = explain_role(url, role, db)
-    {
-        return error;
-    }
-    let detail = describe(error);
-    let hint = match error.code() {
-        Some(_) if detail.contains("no encryption") => NEEDS_TLS.to_owned(),
-        Some(code) => hint_of(code).to_owned(),
-        None => security_hint(url, error, &detail),
-    };
-    Error::Connect {
-        target: url.to_string(),
-        detail,
-        hint,
-    }
-}
-
-const NEEDS_TLS: &str = "The server takes no plain text from here: use sslmode=require";
-
-/// What an operator can do where both sides do not agree on how safe the connection is to be. The driver has no
-/// codes for that, only these words.
-fn security_hint(url: &DatabaseUrl, error: &tokio_postgres::Error, detail: &str) -> String {
-    if detail.contains("server does not support TLS") {
-        return "The URL asks for TLS: set ssl = on in the server's postgresql.conf, or, on a network that you \
-                trust, use sslmode=disable"
-            .to_owned();
-    }
-    if url.config().get_channel_binding() == ChannelBinding::Require
-        && detail.contains("authentication error")
-    {
-        return "channel_binding=require needs TLS and a password that both the server and its pg_hba.conf keep to \
-                scram-sha-256; else leave channel_binding out of the URL"
-            .to_owned();
-    }
-    tls::hint(error)
-}
-
-fn explain_role(
-    url: &DatabaseUrl,
-    role: &str,
-    db: &tokio_postgres::error::DbError,
-) -> Option<Error> {
-    let role = role.to_owned();
-    // Both name the parameter in their text; the code alone could be about another option.
-    if !db.message().contains("role") {
-        return None;
-    }
-    if *db.code() == SqlState::INVALID_PARAMETER_VALUE {
-        return Some(Error::RoleMissing { role });
-    }
-    (*db.code() == SqlState::INSUFFICIENT_PRIVILEGE).then(|| Error::RoleNotGranted {
-        login: url.user().unwrap_or("(the system's user)").to_owned(),
-        role,
-        detail: db.message().to_owned(),
-    })
-}
-
-fn hint_of(code: &SqlState) -> &'static str {
-    match *code {
-        SqlState::INVALID_PASSWORD => "Check user and password in the URL",
-        SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            "Check the user, and the server's pg_hba.conf for this host"
-        }
-        SqlState::INVALID_CATALOG_NAME => "Create the database, or correct its name in the URL",
-        SqlState::TOO_MANY_CONNECTIONS => {
-            "Raise max_connections on the server, or lower the pools of the services that share it"
-        }
-        SqlState::CANNOT_CONNECT_NOW => "The server is starting or stopping; try again shortly",
-        _ => "",
-    }
 }
 
 #[cfg(test)]

@@ -15,14 +15,12 @@ use std::{
 
 use diesel_async::{
     AsyncConnection, AsyncPgConnection, TransactionManager as _,
-    pooled_connection::{AsyncDieselConnectionManager, PoolableConnection as _},
+    pooled_connection::PoolableConnection as _,
 };
 use tokio::runtime::Handle;
 
-use super::{call::Call, url::DatabaseUrl};
+use super::{call::Call, manager::Manager, url::DatabaseUrl};
 
-/// What the pool keeps.
-pub(super) type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
 type Transactions = <AsyncPgConnection as AsyncConnection>::TransactionManager;
 
 /// How long PostgreSQL may take to hear a cancel. After that the statement's own timeout ends it.
@@ -53,6 +51,16 @@ impl PooledConnection {
         self
     }
 
+    /// Lets nobody have it again.
+    pub(super) fn throw_away(mut self) {
+        self.set_broken();
+    }
+
+    /// The pool throws away what has failed.
+    fn set_broken(&mut self) {
+        Transactions::transaction_manager_status_mut(&mut **self.lent).set_in_error();
+    }
+
     /// Whether a statement or a transaction may be on its way.
     fn is_cut(&mut self) -> bool {
         self.lent.is_broken() || self.call.as_ref().is_some_and(|call| call.is_given_up())
@@ -81,12 +89,12 @@ impl std::fmt::Debug for PooledConnection {
 
 impl Drop for PooledConnection {
     fn drop(&mut self) {
+        self.lent.rests();
         if !self.is_cut() {
             return;
         }
         cancel_on(&self.lent, &self.url);
-        // The pool throws away what has failed.
-        Transactions::transaction_manager_status_mut(&mut *self.lent).set_in_error();
+        self.set_broken();
     }
 }
 

@@ -5,8 +5,11 @@
 //! | [`embedded`] | no `DATABASE_URL`: a private PostgreSQL cluster in a data folder |
 //! | [`url`] | a `DATABASE_URL`, also with what tokio-postgres does not parse |
 //! | `tls` | certificates verified against the machine's roots or a given CA file |
+//! | `hosts` | the hosts of a URL, one after the other, each with its own time |
 //! | [`connect`] | one connection, acting as a role |
 //! | [`pool`] | many of them, handed out without a test query |
+//! | `watch` | a connection whose answer is overdue is closed |
+//! | `manager` | how the pool makes them, and tries again while the database is away |
 //! | [`pooler`] | a pooler that does not keep what the service needs is refused |
 //! | `point_reads` | a few of them, shared by all who read one row by its key |
 //! | `coalesce` | those who read one row, or write, at the same time share a statement |
@@ -31,15 +34,18 @@ pub mod connect;
 mod doubt;
 pub mod embedded;
 pub mod error;
+mod hosts;
 pub mod inspect;
 mod json_text;
 mod lent;
+mod manager;
 pub mod migrate;
 mod point_reads;
 pub mod pool;
 pub mod pooler;
 mod tls;
 pub mod url;
+mod watch;
 
 pub use call::Call;
 pub use coalesce::{Batcher, Coalescer, Unwritten};

@@ -1,44 +1,35 @@
 //! The pool that the rooms take their connections from.
 //!
 //! Guarantees:
-//! * No test query at check-out: that would double the round trips of a point read. A connection
-//!   whose socket is known to be dead is thrown away instead, which costs nothing and is what makes
-//!   the pool recover after PostgreSQL restarted.
+//! * No test query at check-out, unless the URL asks for a server that takes writes; see `doubt`.
 //! * Reads of one row by its key do not take a connection from each other: see [`Pool::point_read`].
 //! * Every connection acts as the role that was asked for.
 //! * [`Pool::connect`] connects once itself, so that a wrong URL is an error with its reason and
 //!   not a timeout; later the reason of failed attempts is logged and comes with the timeout.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
 };
-use std::time::Duration;
 
-use diesel_async::AsyncPgConnection;
-use diesel_async::pooled_connection::{
-    AsyncDieselConnectionManager, ManagerConfig, PoolError, PoolableConnection as _,
-    RecyclingMethod,
-};
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use futures_util::pin_mut;
 
-use super::call::Call;
-use super::connect::connect_with;
-use super::doubt;
-use super::error::Error;
-use super::lent::{Manager, PooledConnection};
-use super::point_reads::{PointReads, SharedConnection};
-use super::url::DatabaseUrl;
+use super::{
+    call::Call,
+    doubt,
+    error::Error,
+    lent::PooledConnection,
+    manager::{self, LastError, Manager, connect_as},
+    point_reads::{PointReads, SharedConnection},
+    url::DatabaseUrl,
+};
 
 /// How long a stream or a job waits for a connection: nobody counts its seconds, and to wait is how a full pool
 /// holds it back.
-const JOB_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a transaction may be silent, at the least.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// How long the handshake of one more connection may take, at the least. The first one has longer.
-const SHORTEST_HANDSHAKE: Duration = Duration::from_secs(10);
+const JOB_PATIENCE: Duration = manager::PATIENCE;
 
 /// What a pool is made of.
 #[derive(Debug, Clone)]
@@ -111,12 +102,20 @@ impl Pool {
     ///
     /// # Errors
     /// What [`connect`] says about the first connection.
-    pub async fn connect(options: PoolOptions) -> Result<Self, Error> {
+    pub async fn connect(mut options: PoolOptions) -> Result<Self, Error> {
+        // Whoever waits for a connection waits until the last of several hosts was tried.
+        options.connection_timeout = options.connection_timeout.max(options.url.patience());
         let first = connect_as(&options).await?;
         let last_error = LastError::default();
         let point_reads = Arc::new(PointReads::new(options.clone()));
         let url = Arc::new(options.url.clone());
         let options = Arc::new(options);
+        let waiting = Arc::<AtomicU32>::default();
+        let manager = Manager::new(
+            Arc::clone(&options),
+            last_error.clone(),
+            Arc::clone(&waiting),
+        );
         let inner = bb8::Pool::builder()
             .max_size(options.max_size)
             .connection_timeout(
@@ -124,8 +123,9 @@ impl Pool {
                     .max(options.connection_timeout)
                     .max(options.busy_timeout),
             )
-            .error_sink(Box::new(LogSink))
-            .build_unchecked(manager(Arc::clone(&options), last_error.clone()));
+            // The manager does, and knows for how long.
+            .retry_connection(false)
+            .build_unchecked(manager);
         // Full or broken cannot be yet; and if, the pool makes its own.
         let _ = inner.add(first);
         Ok(Self {
@@ -134,7 +134,7 @@ impl Pool {
             url,
             last_error,
             point_reads,
-            waiting: Arc::default(),
+            waiting,
         })
     }
 
@@ -142,26 +142,50 @@ impl Pool {
     /// the server's own is held back until there is one.
     ///
     /// # Errors
-    /// [`Error::PoolTimeout`].
+    /// [`Error::PoolTimeout`]; [`Error::Query`] where connections were lost or took no writes, one after the other.
     pub async fn get(&self) -> Result<PooledConnection, Error> {
-        let _waiting = Waiting::of(&self.waiting);
         let call = Call::current();
-        let lent = match call {
-            Some(_) => self.lend_to_call().await?,
-            None => self.lend(JOB_PATIENCE).await?,
-        };
-        Ok(PooledConnection::new(lent, Arc::clone(&self.url), call))
+        self.lend_sound(call.is_some(), call).await
     }
 
     /// A connection for work that several calls wait for: they wait as shortly as for one of their own, and none of
     /// them that is given up cuts it.
     ///
     /// # Errors
-    /// [`Error::PoolTimeout`].
+    /// As [`Pool::get`].
     pub(super) async fn get_for_callers(&self) -> Result<PooledConnection, Error> {
+        self.lend_sound(true, None).await
+    }
+
+    /// Lends a connection, to whoever cannot wait for long or to a job. Where the URL asks for a server that takes
+    /// writes it is one that does, and answers: another one is thrown away, and the next is looked at.
+    async fn lend_sound(
+        &self,
+        shortly: bool,
+        call: Option<Arc<Call>>,
+    ) -> Result<PooledConnection, Error> {
         let _waiting = Waiting::of(&self.waiting);
-        let lent = self.lend_to_call().await?;
-        Ok(PooledConnection::new(lent, Arc::clone(&self.url), None))
+        let begun = Instant::now();
+        loop {
+            let lent = if shortly {
+                self.lend_to_call().await?
+            } else {
+                self.lend(JOB_PATIENCE).await?
+            };
+            let connection = PooledConnection::new(lent, Arc::clone(&self.url), call.clone());
+            if !self.options.url.asks_for_writes() {
+                return Ok(connection);
+            }
+            match doubt::check(&connection).await {
+                Ok(()) => return Ok(connection),
+                Err(error) => {
+                    connection.throw_away();
+                    if begun.elapsed() >= self.options.connection_timeout {
+                        return Err(error);
+                    }
+                }
+            }
+        }
     }
 
     async fn lend(
@@ -248,79 +272,22 @@ impl Pool {
         }
     }
 
-    fn timeout(&self, error: bb8::RunError<PoolError>, waited: Duration) -> Error {
+    /// Whoever waited while the pool was not even full did not wait for others.
+    fn still_connects(&self) -> Option<String> {
+        let is_full = self.inner.state().connections >= self.options.max_size;
+        (!is_full).then(|| "nothing yet, it goes on".to_owned())
+    }
+
+    fn timeout(&self, error: bb8::RunError<Error>, waited: Duration) -> Error {
         let last_error = match error {
             bb8::RunError::User(error) => Some(error.to_string()),
-            bb8::RunError::TimedOut => self.last_error.get(),
+            bb8::RunError::TimedOut => self.last_error.get().or_else(|| self.still_connects()),
         };
         Error::PoolTimeout {
             waited,
             max_size: self.options.max_size,
             last_error,
         }
-    }
-}
-
-fn manager(options: Arc<PoolOptions>, last_error: LastError) -> Manager {
-    let asks_for_writes = options.url.asks_for_writes();
-    let target = options.url.to_string();
-    let mut config = ManagerConfig::default();
-    config.custom_setup = Box::new(move |_target| {
-        let (options, last_error) = (Arc::clone(&options), last_error.clone());
-        establish(options, last_error).boxed()
-    });
-    config.recycling_method = RecyclingMethod::CustomFunction(Box::new(move |connection| {
-        throw_away_dead(connection, asks_for_writes)
-    }));
-    // The manager keeps this text and gives it to the setup, which knows better: no password in it.
-    AsyncDieselConnectionManager::new_with_config(target, config)
-}
-
-/// Law 12, bounded work: whatever a caller asks for, its statement ends, and nobody waits for ever behind a
-/// lock that somebody else forgot. No statement is compiled: that takes longer than most of ours.
-async fn connect_as(options: &PoolOptions) -> Result<AsyncPgConnection, Error> {
-    let timeout = options.statement_timeout.as_millis();
-    // A transaction of a service that the network swallowed must not keep its locks: no statement of ours is as
-    // far from the next one as twice what it may take, and the idle time of a stream.
-    let settings = format!(
-        "-c jit=off -c statement_timeout={timeout} -c lock_timeout={} -c idle_in_transaction_session_timeout={}",
-        (timeout / 4).max(1),
-        (timeout * 2).max(LONGEST_PAUSE.as_millis())
-    );
-    connect_with(&options.url, options.role.as_deref(), &settings).await
-}
-
-async fn establish(
-    options: Arc<PoolOptions>,
-    last_error: LastError,
-) -> diesel::ConnectionResult<AsyncPgConnection> {
-    let patience = options.connection_timeout.max(SHORTEST_HANDSHAKE);
-    let connecting = Box::pin(connect_as(&options));
-    let result = match tokio::time::timeout(patience, connecting).await {
-        Ok(result) => result,
-        Err(_elapsed) => Err(Error::Connect {
-            target: options.url.to_string(),
-            detail: format!("the server was not ready within {patience:?}"),
-            hint: String::new(),
-        }),
-    };
-    last_error.set(result.as_ref().err().map(ToString::to_string));
-    result.map_err(|e| diesel::ConnectionError::BadConnection(e.to_string()))
-}
-
-/// Like `RecyclingMethod::Fast`, and looks whether the socket is closed: no query, unless the URL asks for a server
-/// that takes writes.
-fn throw_away_dead(
-    connection: &mut AsyncPgConnection,
-    asks_for_writes: bool,
-) -> BoxFuture<'_, diesel::QueryResult<()>> {
-    if connection.is_broken() {
-        return std::future::ready(Err(diesel::result::Error::BrokenTransactionManager)).boxed();
-    }
-    if asks_for_writes {
-        doubt::check(connection).boxed()
-    } else {
-        std::future::ready(Ok(())).boxed()
     }
 }
 
@@ -337,43 +304,5 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Why the last attempt to connect failed; nothing after one that worked.
-#[derive(Debug, Clone, Default)]
-struct LastError(Arc<Mutex<Option<String>>>);
-
-impl LastError {
-    fn set(&self, error: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = error;
-    }
-
-    fn get(&self) -> Option<String> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-/// Logs what bb8 would keep to itself.
-#[derive(Debug, Clone, Copy)]
-struct LogSink;
-
-impl bb8::ErrorSink<PoolError> for LogSink {
-    fn sink(&self, error: PoolError) {
-        match error {
-            PoolError::ConnectionError(error) => {
-                tracing::warn!(%error, "the pool could not connect; it tries again");
-            }
-            PoolError::QueryError(_) => {
-                tracing::info!("the pool threw away a connection that the server had closed");
-            }
-        }
-    }
-
-    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<PoolError>> {
-        Box::new(*self)
     }
 }

@@ -13,18 +13,24 @@ pub(crate) use split::percent_encode;
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 use std::time::Duration;
 
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::Error;
+use super::hosts;
 use super::tls::{self, Roots, TlsPolicy, Verify};
 use split::Parts;
 
 /// How long a socket may take to open where the URL does not say (`connect_timeout`).
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same of one of several hosts, and of all that comes before it is known to be the right one: the next one waits.
+const DEFAULT_HOST_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a server's machine may acknowledge nothing until its connections count as lost, where the URL does not
 /// say (`keepalives_idle`, `tcp_user_timeout`). One that lost its power or its network says no goodbye, and the
@@ -57,6 +63,8 @@ pub struct DatabaseUrl {
     /// Loading the machine's roots reads some hundred certificates: once a URL, not once a
     /// connection.
     connector: Arc<OnceLock<MakeRustlsConnect>>,
+    /// The place of the host that took the last connection.
+    preferred_host: Arc<AtomicUsize>,
 }
 
 impl DatabaseUrl {
@@ -77,6 +85,7 @@ impl DatabaseUrl {
             policy,
             has_sessions: true,
             connector: Arc::default(),
+            preferred_host: Arc::default(),
         })
     }
 
@@ -128,6 +137,34 @@ impl DatabaseUrl {
     /// Whether only a server that takes writes will do.
     pub(crate) fn asks_for_writes(&self) -> bool {
         self.config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite
+    }
+
+    /// How long one of several hosts may take until the next one is tried: the URL's `connect_timeout`, or 3 seconds.
+    pub(crate) fn host_patience(&self) -> Duration {
+        let timeout = self.config.get_connect_timeout().copied();
+        timeout.unwrap_or(DEFAULT_HOST_PATIENCE)
+    }
+
+    /// How long all of several hosts may take, one after the other; nothing where there is only one.
+    pub(crate) fn patience(&self) -> Duration {
+        match u32::try_from(hosts::count(&self.config)) {
+            Ok(0 | 1) => Duration::ZERO,
+            count => self
+                .host_patience()
+                .saturating_mul(count.unwrap_or(u32::MAX)),
+        }
+    }
+
+    /// The place of the host that is to be tried first.
+    pub(crate) fn preferred_host(&self) -> usize {
+        self.preferred_host.load(Ordering::Relaxed)
+    }
+
+    /// Says which host took a connection. Where any would do, the first one is the best.
+    pub(crate) fn prefer_host(&self, place: usize) {
+        if self.asks_for_writes() {
+            self.preferred_host.store(place, Ordering::Relaxed);
+        }
     }
 
     /// Whether every host is this machine itself, where plain text passes no wire.
@@ -235,7 +272,11 @@ fn complete(config: &mut tokio_postgres::Config) -> Result<(), Error> {
         config.ssl_mode(SslMode::Disable);
     }
     if config.get_connect_timeout().is_none() {
-        config.connect_timeout(DEFAULT_CONNECT_TIMEOUT);
+        config.connect_timeout(if hosts::count(config) > 1 {
+            DEFAULT_HOST_PATIENCE
+        } else {
+            DEFAULT_CONNECT_TIMEOUT
+        });
     }
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(SILENCE);

@@ -189,3 +189,24 @@ async fn law_2_an_old_primary_that_lives_on_is_left() {
 
     pair.ends_on_the_standby(loader, &rows).await;
 }
+
+/// A primary that hangs: its machine takes what is sent and connections, too, and nothing is ever answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn law_2_a_standby_takes_over_from_a_primary_that_hangs() {
+    let workspace = Workspace::new();
+    let rows = rows(30_000);
+    let file = workspace.file("rows.ndjson", &rows.ndjson);
+    let pair = Pair::start_with(&workspace, &["--statement-timeout=2"]).await;
+    let barrier = Barrier::raise(&pair.primary).await;
+    let mut loader = load(&file, &pair.service.endpoint(), BATCH, 2);
+    barrier.until_reached().await;
+
+    pair.primary.hang();
+    assert!(
+        !loader.has_ended(),
+        "the load was over before the primary hung"
+    );
+    pair.standby.promote();
+
+    pair.ends_on_the_standby(loader, &rows).await;
+}

@@ -1,5 +1,7 @@
 //! Health follows the database, and short calls get over its restart.
 
+use std::time::{Duration, Instant};
+
 use leadvault::{
     db::{DatabaseUrl, migrate},
     proto::{
@@ -10,13 +12,17 @@ use leadvault::{
         vault::v1::{ContactKey, GetContactRequest, contact_key::Key},
     },
 };
-use tonic::{Code, transport::Channel};
+use tonic::{Code, Request, Status, transport::Channel};
 use tonic_health::pb::health_check_response::ServingStatus;
 
 use super::{health, until_health};
 use crate::harness::{App, Postgres, Sql, Workspace, refusal, row, until};
 
 async fn app_on(postgres: &Postgres) -> App {
+    app_with(postgres, &[]).await
+}
+
+async fn app_with(postgres: &Postgres, flags: &[&str]) -> App {
     postgres.start();
     let admin = Sql::connect(&postgres.url("postgres")).await;
     admin.run("CREATE DATABASE leads").await;
@@ -24,7 +30,7 @@ async fn app_on(postgres: &Postgres) -> App {
     migrate::up(&DatabaseUrl::parse(&url).unwrap())
         .await
         .unwrap();
-    App::start_on(url, &[]).await
+    App::start_on(url, flags).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,6 +69,37 @@ async fn health_follows_the_database() {
     postgres.set("default_transaction_read_only = off");
     postgres.reload();
     until_health(&channel, ServingStatus::Serving).await;
+    app.stop().await;
+}
+
+/// Lists with the patience of a caller that is in a hurry.
+async fn list(app: &App, patience: Duration) -> Result<(), Status> {
+    let mut request = Request::new(ListRawLoadsRequest::default());
+    request.set_timeout(patience);
+    let answer = app.intake().await.list_raw_loads(request).await;
+    answer.map(drop)
+}
+
+/// However long the database was away, a pool that callers wait for is there as soon as health says that it is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pool_is_back_with_the_health() {
+    /// Long enough for pauses between attempts that double to be longer than anybody waits.
+    const OUTAGE: Duration = Duration::from_millis(6_500);
+    let workspace = Workspace::new();
+    let postgres = Postgres::create(&workspace, "postgres");
+    let app = app_with(&postgres, &["--pool-size=1"]).await;
+    let channel = app.channel().await;
+    list(&app, OUTAGE).await.unwrap();
+
+    postgres.stop("fast");
+    let begun = Instant::now();
+    while begun.elapsed() < OUTAGE {
+        list(&app, Duration::from_millis(500)).await.unwrap_err();
+    }
+    until_health(&channel, ServingStatus::NotServing).await;
+    postgres.start();
+    until_health(&channel, ServingStatus::Serving).await;
+    list(&app, Duration::from_millis(2_500)).await.unwrap();
     app.stop().await;
 }
 

@@ -6,6 +6,7 @@ mod health;
 mod pgbouncer;
 mod repeated;
 mod repeating;
+mod silent_host;
 mod stopping;
 mod synchronous;
 mod tls;

@@ -15,10 +15,10 @@ use crate::harness::{Lane, Sql, Workspace, ack, open, rows::people, until};
 /// 8 KiB ends between the answer and what follows it.
 const ROWS_OF_A_BUFFER: usize = 8_152;
 
-/// Waits until so many commits have waited for the standby for longer than any statement may take.
+/// Waits until so many commits have waited for the standby for longer than any statement may take, and any answer.
 async fn until_commits_wait(sql: &Sql, count: i64) {
     let waiting = "SELECT count(*) FROM pg_stat_activity
-                   WHERE wait_event = 'SyncRep' AND clock_timestamp() > query_start + interval '2.5 s'";
+                   WHERE wait_event = 'SyncRep' AND clock_timestamp() > query_start + interval '8 s'";
     until("commits to wait for the standby", async || {
         (sql.one::<i64>(waiting, &[]).await == count).then_some(())
     })

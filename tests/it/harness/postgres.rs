@@ -6,7 +6,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nix::unistd::{User, geteuid};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, User, geteuid},
+};
 
 use super::{Workspace, free_port};
 
@@ -119,6 +122,23 @@ impl Postgres {
     /// Stops it, in `fast` or `immediate` mode, and waits until it is gone.
     pub(crate) fn stop(&self, mode: &str) {
         self.pg_ctl(&["stop", "-w", "-m", mode]);
+    }
+
+    /// Stops all of its processes where they are. The system goes on to take what is sent to them.
+    pub(crate) fn hang(&self) {
+        let file = std::fs::read_to_string(self.folder.join("postmaster.pid")).unwrap();
+        let postmaster = file.lines().next().unwrap().trim();
+        let stop = |pid: &str| kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGSTOP);
+        // First, since it makes the others.
+        stop(postmaster).unwrap();
+        let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+        for child in std::fs::read_to_string(children)
+            .unwrap()
+            .split_whitespace()
+        {
+            // One may just have ended.
+            let _ = stop(child);
+        }
     }
 
     /// Makes a primary of a standby.

@@ -110,7 +110,7 @@ fn watch(root: &Path) -> std::process::Child {
         end() {
             pid=$(head -n 1 "$2" 2> /dev/null)
             [ -n "$pid" ] && works_here "$pid" "$3" || return 0
-            kill "-$1" "$pid"
+            kill "-$1" "$pid" && kill -CONT "$pid"
             for _ in $(seq 200); do
                 works_here "$pid" "$3" || return 0
                 sleep 0.05

@@ -19,6 +19,9 @@ pub(crate) enum Network {
     Trickling,
     /// Connections break, and new ones too.
     Cut,
+    /// It takes everything of the connections that are there, brings nothing of it, and looks well. New ones are as they
+    /// should be.
+    Forgetful,
 }
 
 const TRICKLE: Duration = Duration::from_millis(50);
@@ -76,7 +79,8 @@ async fn accept(listener: TcpListener, socket: String, network: watch::Receiver<
 }
 
 async fn link(service: TcpStream, socket: String, mut network: watch::Receiver<Network>) {
-    if *network.borrow() == Network::Cut {
+    let born = *network.borrow();
+    if born == Network::Cut {
         return;
     }
     let Ok(database) = UnixStream::connect(socket).await else {
@@ -84,27 +88,37 @@ async fn link(service: TcpStream, socket: String, mut network: watch::Receiver<N
     };
     let (from_service, to_service) = service.into_split();
     let (from_database, to_database) = database.into_split();
-    let ways = (network.clone(), network.clone());
+    let ways = [0, 1].map(|_| Way {
+        network: network.clone(),
+        is_forgotten: born != Network::Forgetful,
+    });
+    let [there, back] = ways;
     tokio::select! {
-        () = forward(from_service, to_database, ways.0) => {}
-        () = forward(from_database, to_service, ways.1) => {}
+        () = forward(from_service, to_database, there) => {}
+        () = forward(from_database, to_service, back) => {}
         _ = network.wait_for(|network| *network == Network::Cut) => {}
     }
 }
 
-async fn forward(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut network: watch::Receiver<Network>,
-) {
+/// One way of a link.
+struct Way {
+    network: watch::Receiver<Network>,
+    /// By a network that forgets.
+    is_forgotten: bool,
+}
+
+async fn forward(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut way: Way) {
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
         let mut left = &bytes[..count];
         while !left.is_empty() {
-            let moves = network.wait_for(|network| *network != Network::Stalled);
+            let moves = way.network.wait_for(|network| *network != Network::Stalled);
             let Ok(now) = moves.await.map(|network| *network) else {
                 return;
             };
+            if now == Network::Forgetful && way.is_forgotten {
+                break;
+            }
             let part = if now == Network::Trickling {
                 1
             } else {

@@ -3,6 +3,7 @@
 
 mod connections;
 mod deadlines;
+mod forgotten;
 mod idle;
 mod in_flight;
 mod network;

@@ -16,12 +16,14 @@ use tonic_health::pb::{
 
 use self::feed::Feed;
 use super::{SLACK, within};
-use crate::harness::{App, Network, Proxy, Sql, fresh_database, until};
+use crate::harness::{App, Network, Proxy, Sql, fresh_database, refusal, until};
 
 /// The service's own, which it gives to calls whose clients give none: no clock but its own rings then.
 const DEADLINE: Duration = Duration::from_secs(1);
 const FLAGS: [&str; 2] = ["--pool-size=8", "--default-deadline=1"];
 const POOL_SIZE: i64 = 8;
+/// Of a URL that asks for a server that takes writes.
+const READ_WRITE: &str = "?target_session_attrs=read-write";
 /// Shared by point reads, beside the pool.
 const POINT_READS: i64 = 2;
 
@@ -191,12 +193,22 @@ async fn heals(app: &App, sql: &Sql) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_end_in_time_on_a_broken_network_and_it_heals() {
+    end_in_time_and_heal("").await;
+}
+
+/// Each connection is looked at before it is used, which is one more chance to wait in vain.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_end_in_time_where_the_server_is_to_take_writes() {
+    end_in_time_and_heal(READ_WRITE).await;
+}
+
+async fn end_in_time_and_heal(attributes: &str) {
     let url = fresh_database().await;
     let sql = Sql::connect(&url).await;
     sql.run("INSERT INTO vault.contacts (email, source) VALUES ('a@x.example', 'apollo')")
         .await;
     let proxy = Proxy::before(&url).await;
-    let app = App::start_on(proxy.url.clone(), &FLAGS).await;
+    let app = App::start_on(format!("{}{attributes}", proxy.url), &FLAGS).await;
     let feed = Feed::begin(&app).await;
     feed.goes_on().await;
     heals(&app, &sql).await;
@@ -214,5 +226,26 @@ async fn calls_end_in_time_on_a_broken_network_and_it_heals() {
         (sql.one::<i64>(left, &[]).await == 0).then_some(())
     })
     .await;
+    app.stop().await;
+}
+
+/// The only connection of a pool says nothing any more: that is no pool that others keep busy, and it is not lent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_connection_is_no_busy_one_and_is_not_lent_again() {
+    let url = fresh_database().await;
+    let proxy = Proxy::before(&url).await;
+    let url = format!("{}{READ_WRITE}", proxy.url);
+    let app = App::start_on(url, &["--pool-size=1"]).await;
+    list(&app).await.unwrap();
+
+    proxy.turn(Network::Forgetful);
+    // The look at it is in vain, and the next one is a new one.
+    list(&app).await.unwrap();
+
+    proxy.turn(Network::Stalled);
+    let refusal = refusal(list(&app).await).is(Code::Unavailable, "DATABASE_UNAVAILABLE");
+    assert!(refusal.retry, "{refusal:?}");
+    proxy.turn(Network::Well);
+    until("lists succeed", async || list(&app).await.ok()).await;
     app.stop().await;
 }

@@ -18,6 +18,7 @@ mod journeys;
 mod outreach;
 mod outreach_badly;
 mod outreach_consent;
+mod outreach_forgotten;
 mod outreach_listing;
 mod outreach_plans;
 mod outreach_races;
