@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Error, database::Database, say};
 use crate::{
     config::{DatabaseSettings, DoorSettings, ServiceSettings},
-    db::{self, DatabaseUrl, Pool, PoolOptions, migrate, pooler},
+    db::{self, DatabaseUrl, Pool, PoolOptions, language, migrate, pooler},
     server::{
         Server,
         doors::{ClientsFile, Doors},
@@ -92,6 +92,7 @@ pub(super) async fn start(
     pooler::verify(&database.url).await?;
     migrate::verify_role(&database.url).await?;
     warn_of_unbounded(&database.url).await?;
+    language::warn_if_foreign(&database.url).await?;
     let options = PoolOptions {
         max_size: settings.pool_size,
         busy_timeout: settings.pool_timeout,

@@ -14,6 +14,8 @@
 //! | `doubt` | connections whose server takes no writes any more are thrown away |
 //! | [`migrate`] | versioned migrations and the function layer |
 //! | [`inspect`] | what can be said of a database without changing it |
+//! | [`language`] | in which language PostgreSQL speaks |
+//! | [`wire`] | whether our own connection is encrypted |
 //! | `json_text` | JSON text as a jsonb parameter, exactly as it was sent |
 //! | [`error`] | the one error of this floor, written for an operator at night |
 //!
@@ -33,6 +35,7 @@ pub mod embedded;
 pub mod error;
 pub mod inspect;
 mod json_text;
+pub mod language;
 mod lent;
 pub mod migrate;
 mod point_reads;
@@ -40,6 +43,7 @@ pub mod pool;
 pub mod pooler;
 mod tls;
 pub mod url;
+pub mod wire;
 
 pub use call::Call;
 pub use coalesce::{Batcher, Coalescer, Unwritten};

@@ -6,6 +6,7 @@ mod check;
 mod database;
 mod doors;
 mod machine;
+mod server;
 
 use clap::Args;
 

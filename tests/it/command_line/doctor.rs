@@ -1,5 +1,9 @@
 //! `leadvault doctor`: a real process against real databases, healthy and ill.
 
+mod server;
+
+use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, path::Path};
+
 use leadvault::db::{DatabaseUrl, migrate};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
@@ -64,7 +68,9 @@ async fn a_healthy_database_has_nothing_wrong() {
         "tls",
         "clients",
         "database",
+        "takes writes",
         "database tls",
+        "language",
         "pooler",
         "connections",
         "role",
