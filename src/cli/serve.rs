@@ -9,7 +9,7 @@ use crate::{
     db::{self, DatabaseUrl, Pool, PoolOptions, language, migrate, pooler},
     server::{
         Server,
-        doors::{ClientsFile, Doors},
+        doors::{ClientsFile, Doors, Reloaded},
     },
 };
 
@@ -143,7 +143,20 @@ impl ClientsReload {
                 return std::future::pending().await;
             }
             match clients.reload() {
-                Ok(count) => tracing::info!(clients = count, "the clients file was read again"),
+                Ok(Reloaded {
+                    clients,
+                    added,
+                    removed,
+                    changed,
+                }) => {
+                    tracing::info!(
+                        clients,
+                        added,
+                        removed,
+                        changed,
+                        "the clients file was read again"
+                    );
+                }
                 Err(error) => {
                     tracing::error!(%error, "the clients file cannot be used; the clients stay as they were");
                 }

@@ -13,6 +13,10 @@ use crate::harness::{
     private_cluster, run, url_as,
 };
 
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
 /// What the doctor says of a database, with more flags.
 async fn examine(url: &str, flags: &[&str]) -> Ran {
     let args = ["doctor", "--json", "--database-url", url];
@@ -224,6 +228,16 @@ async fn settings_of_the_doors_are_checked() {
     let ran = examine(&url, &["--clients", &clients]).await;
     only_failure(ran, "clients", &["line 1", "nothing proves this client"]);
 
+    let (line, open) = ("crm loader sha256:00", workspace.path("clients"));
+    workspace.file("clients", line.replace("00", &"0".repeat(64)));
+    set_mode(&open, 0o644);
+    examine(&url, &["--clients", &clients]).await.ok();
+    for mode in [0o664, 0o646] {
+        set_mode(&open, mode);
+        let ran = examine(&url, &["--clients", &clients]).await;
+        only_failure(ran, "clients", &["can be written by others", "chmod go-w"]);
+    }
+
     let ran = examine(&url, &["--listen", "0.0.0.0:50051"]).await;
     only_failure(
         ran,
@@ -259,6 +273,9 @@ async fn settings_of_the_doors_are_checked() {
     let old_key = workspace.file("old.key", old_key);
     let good = workspace.file("good.pem", good);
     let good_key = workspace.file("good.key", good_key);
+    for key in [&old_key, &good_key] {
+        set_mode(Path::new(key), 0o600);
+    }
     let tls = async |certificate: &str, key: &str| {
         examine(&url, &["--tls-certificate", certificate, "--tls-key", key]).await
     };
@@ -275,6 +292,12 @@ async fn settings_of_the_doors_are_checked() {
     let nowhere = tls("/nowhere.pem", &good_key).await;
     only_failure(nowhere, "tls", &["/nowhere.pem", "cannot be read"]);
     tls(&good, &good_key).await.ok();
+    set_mode(Path::new(&good_key), 0o604);
+    only_failure(
+        tls(&good, &good_key).await,
+        "tls",
+        &["can be read by others", "chmod go-rwx"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
