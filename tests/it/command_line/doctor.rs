@@ -309,14 +309,12 @@ async fn an_embedded_postgresql_is_looked_at_while_it_serves_and_never_started()
         Running::spawn(command).finish()
     };
     let ran = doctor().await;
-    let warnings = in_state(&ran, "warning");
-    assert!(
-        warnings
-            .iter()
-            .any(|(_, said)| said.contains("no embedded PostgreSQL")),
-        "{ran:#?}"
+    // Nothing was asked: that is no good news.
+    only_failure(
+        ran,
+        "database",
+        &["no embedded PostgreSQL", "EnvironmentFile="],
     );
-    ran.ok();
     assert!(!workspace.data_dir().exists());
 
     let service = Service::start(workspace.serve(0)).await;
@@ -326,12 +324,6 @@ async fn an_embedded_postgresql_is_looked_at_while_it_serves_and_never_started()
     let (status, log) = service.stop().await;
     assert!(status.success(), "{log}");
     let ran = doctor().await;
-    let warnings = in_state(&ran, "warning");
-    assert!(
-        warnings
-            .iter()
-            .any(|(_, said)| said.contains("does not run")),
-        "{ran:#?}"
-    );
+    only_failure(ran, "database", &["does not run"]);
     assert!(workspace.postmaster().is_none());
 }
