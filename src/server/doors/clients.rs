@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn what_a_new_file_changes_is_counted() {
-        let other = HASH.replace('a', "b");
+        let other = HASH.replace("aaaa", "bbbb");
         let read = |text: &str| Clients::parse(text, true).unwrap();
         let before = read(&format!(
             "a admin {HASH}\nb reader certificate\nc loader certificate"
