@@ -21,7 +21,7 @@ mod ops;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
 pub use self::{
     calls::CallSettings,
@@ -241,7 +241,7 @@ pub struct LogSettings {
     pub log: String,
 
     /// Log JSON lines.
-    #[arg(long, env = "LEADVAULT_LOG_JSON", global = true)]
+    #[arg(long, env = "LEADVAULT_LOG_JSON", global = true, value_parser = BoolishValueParser::new())]
     pub log_json: bool,
 }
 

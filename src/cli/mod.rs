@@ -95,15 +95,33 @@ enum Error {
     Runtime(std::io::Error),
 }
 
+impl Error {
+    /// 2 where nobody but who gave a setting can mend it, so that whoever starts the service again after a failure
+    /// does not; 1 where it may go better the next time.
+    fn exit_code(&self) -> u8 {
+        use crate::{db, server};
+        match self {
+            Self::Usage(_) | Self::Log(_) | Self::Doors(_) => 2,
+            Self::Database(db::Error::Url(_) | db::Error::Tls(_)) => 2,
+            Self::Server(server::Error::Listen { source, .. })
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                2
+            }
+            _ => 1,
+        }
+    }
+}
+
 /// Reads the command line, runs the command, and says how it went: 0 for success, 1 for failure, 2 for a
-/// command line that cannot be understood.
+/// command line, or a file that it names, that cannot be used as it is.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            error.exit_code().into()
         }
     }
 }

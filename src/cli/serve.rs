@@ -9,12 +9,12 @@ use super::{Error, database::Database, say};
 use crate::{
     config::{DatabaseSettings, DoorSettings, ServiceSettings},
     db::{
-        self, DatabaseUrl, Pool, PoolOptions, migrate,
+        self, DatabaseUrl, Pool, PoolOptions, language, migrate,
         pooler::{self, Connections},
     },
     server::{
         Server,
-        doors::{ClientsFile, Doors},
+        doors::{ClientsFile, Doors, Reloaded},
     },
 };
 
@@ -119,6 +119,7 @@ pub(super) async fn start(
     warn_of_one_connection(pooler::verify(&database.url).await?);
     migrate::verify_role(&database.url).await?;
     warn_of_unbounded(&database.url).await?;
+    language::warn_if_foreign(&database.url).await?;
     let options = PoolOptions {
         max_size: settings.pool_size,
         busy_timeout: settings.pool_timeout,
@@ -189,7 +190,20 @@ impl Hangups {
 
 fn read_again(clients: &ClientsFile) {
     match clients.reload() {
-        Ok(count) => tracing::info!(clients = count, "the clients file was read again"),
+        Ok(Reloaded {
+            clients,
+            added,
+            removed,
+            changed,
+        }) => {
+            tracing::info!(
+                clients,
+                added,
+                removed,
+                changed,
+                "the clients file was read again"
+            );
+        }
         Err(error) => {
             tracing::error!(%error, "the clients file cannot be used; the clients stay as they were");
         }

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
 /// Who may come in, and how.
 #[derive(Args, Clone, Debug, Default)]
@@ -46,7 +46,7 @@ pub struct DoorSettings {
 
     /// Listen on an address other than loopback though TLS or --clients is missing: whoever reaches it may then
     /// read what is sent, or do everything.
-    #[arg(long, env = "LEADVAULT_INSECURE")]
+    #[arg(long, env = "LEADVAULT_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
 }
 

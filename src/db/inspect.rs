@@ -37,7 +37,7 @@ const WITH_ROW_SECURITY: [&str; 2] = ["intake.raw_loads", "vault.contacts"];
 
 const SERVER: &str = "
     SELECT current_setting('server_version') AS version, session_user::text AS login,
-           (SELECT s.version FROM pg_stat_ssl AS s WHERE s.pid = pg_backend_pid() AND s.ssl) AS tls,
+           current_setting('transaction_read_only')::bool AS is_read_only, pg_is_in_recovery() AS is_standby,
            least(
                current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
                (SELECT nullif(r.rolconnlimit, -1) FROM pg_roles AS r WHERE r.rolname = session_user),
@@ -86,8 +86,10 @@ pub struct Server {
     pub version: String,
     /// The login.
     pub login: String,
-    /// The version of TLS; none in plain text.
-    pub tls: Option<String>,
+    /// It takes no writes.
+    pub is_read_only: bool,
+    /// It is a standby, which takes none until it is promoted.
+    pub is_standby: bool,
     /// How many connections the login may have on it at the most.
     pub connections: i32,
 }
@@ -129,7 +131,8 @@ impl Inspector {
         Ok(Server {
             version: row.get("version"),
             login: row.get("login"),
-            tls: row.get("tls"),
+            is_read_only: row.get("is_read_only"),
+            is_standby: row.get("is_standby"),
             connections: row.get("connections"),
         })
     }

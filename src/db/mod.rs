@@ -17,6 +17,8 @@
 //! | `doubt` | connections whose server takes no writes any more are thrown away |
 //! | [`migrate`] | versioned migrations and the function layer |
 //! | [`inspect`] | what can be said of a database without changing it |
+//! | [`language`] | in which language PostgreSQL speaks |
+//! | [`wire`] | whether our own connection is encrypted |
 //! | `json_text` | JSON text as a jsonb parameter, exactly as it was sent |
 //! | [`error`] | the one error of this floor, written for an operator at night |
 //!
@@ -37,6 +39,7 @@ pub mod error;
 mod hosts;
 pub mod inspect;
 mod json_text;
+pub mod language;
 mod lent;
 mod manager;
 pub mod migrate;
@@ -46,6 +49,7 @@ pub mod pooler;
 mod tls;
 pub mod url;
 mod watch;
+pub mod wire;
 
 pub use call::Call;
 pub use coalesce::{Batcher, Coalescer, Unwritten};

@@ -31,7 +31,7 @@ use crate::{
         bulk_ingest_response as response,
     },
     room::Ended,
-    rpc::{Error, Place, to_timestamp},
+    rpc::{Error, Place, to_timestamp, unless_it_panics},
 };
 
 /// The most rejections that an ack holds; the rest are found by `ListRejectedRows`.
@@ -71,7 +71,8 @@ pub(super) fn serve(
         let Ok(last_word) = answers.clone().reserve_owned().await else {
             return;
         };
-        let ended = serve_lane(shared, actor, inbound, answers).await;
+        let served = unless_it_panics(serve_lane(shared, actor, inbound, answers)).await;
+        let ended = served.unwrap_or_else(|panicked| Err(panicked.into()));
         drop(place);
         if let Err(Ended::Failed(error)) = ended {
             last_word.send(Err(error.into()));

@@ -1,5 +1,5 @@
 //! What the services share: the error model, paging, requests that may be repeated, numbers, times and JSON;
-//! how many rows an answer is about; the place of a stream in flight.
+//! how many rows an answer is about; the place of a stream in flight; panics.
 
 mod answers;
 mod batch;
@@ -8,6 +8,7 @@ mod decimal;
 mod error;
 mod json;
 mod paging;
+mod panics;
 mod place;
 mod rows;
 mod time;
@@ -20,6 +21,7 @@ pub use error::Error;
 pub(crate) use error::{Interruption, cause};
 pub(crate) use json::{json_struct, struct_json};
 pub(crate) use paging::{Page, PageRequest};
+pub(crate) use panics::{log_panics, now_unless_it_panics, unless_it_panics};
 pub(crate) use place::{Handover, Place};
 pub(crate) use rows::{Rows, counted};
 pub(crate) use time::{from_timestamp, to_timestamp};

@@ -4,6 +4,7 @@ use super::{
     Urls,
     check::{Check, State},
     machine,
+    server::{self, LANGUAGE, TLS, WRITES},
 };
 use crate::{
     config::ServiceSettings,
@@ -17,7 +18,6 @@ use crate::{
 };
 
 pub(super) const REACHABLE: &str = "database";
-const TLS: &str = "database tls";
 const POOLER: &str = "pooler";
 const CONNECTIONS: &str = "connections";
 const ROLE: &str = "role";
@@ -33,7 +33,9 @@ const MOST_NAMES: usize = 5;
 /// What is not looked at where the database cannot be reached.
 pub(super) fn skipped() -> Vec<Check> {
     [
+        WRITES,
         TLS,
+        LANGUAGE,
         POOLER,
         CONNECTIONS,
         ROLE,
@@ -75,7 +77,12 @@ pub(super) async fn check(urls: &Urls, settings: &ServiceSettings, with_disk: bo
         privileges(&inspector).await
     };
     let reached = format!("PostgreSQL {} at {}", server.version, urls.service);
-    let mut checks = vec![Check::ok(REACHABLE, reached), tls(&urls.service, &server)];
+    let mut checks = vec![
+        Check::ok(REACHABLE, reached),
+        server::writes(&server),
+        server::tls(&urls.service).await,
+        server::language(&urls.service).await,
+    ];
     checks.extend(pooler(&urls.service).await);
     checks.extend([connections(&server, settings), role]);
     checks.extend(migrations);
@@ -95,18 +102,6 @@ pub(super) async fn check(urls: &Urls, settings: &ServiceSettings, with_disk: bo
 
 fn has_failed(checks: &[Check]) -> bool {
     checks.iter().any(|check| check.state == State::Failed)
-}
-
-fn tls(url: &DatabaseUrl, server: &Server) -> Check {
-    match &server.tls {
-        Some(version) => Check::ok(TLS, format!("{version}, the certificate is verified")),
-        None if url.is_loopback() => Check::ok(TLS, "off: the database is on this machine"),
-        None => Check::warning(
-            TLS,
-            "off: what goes to the database and back can be read on the way",
-            "turn it on in the server, and put sslmode=require into DATABASE_URL",
-        ),
-    }
 }
 
 fn connections(server: &Server, settings: &ServiceSettings) -> Check {
@@ -320,21 +315,6 @@ mod tests {
             behind.detail.contains("2.0 s behind this machine's"),
             "{behind:?}"
         );
-    }
-
-    #[test]
-    fn plain_text_to_another_machine_is_a_warning() {
-        let server = |tls: Option<&str>| Server {
-            version: "17".to_owned(),
-            login: "app".to_owned(),
-            tls: tls.map(str::to_owned),
-            connections: 100,
-        };
-        let url = |host| DatabaseUrl::parse(&format!("postgresql://u@{host}/d")).unwrap();
-        let far = url("db.example");
-        assert_eq!(tls(&far, &server(None)).state, State::Warning);
-        assert_eq!(tls(&far, &server(Some("TLSv1.3"))).state, State::Ok);
-        assert_eq!(tls(&url("localhost"), &server(None)).state, State::Ok);
     }
 
     #[test]

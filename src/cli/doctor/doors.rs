@@ -14,6 +14,7 @@ const LISTEN: &str = "listen";
 const OPERATORS: &str = "operators";
 const TLS: &str = "tls";
 const CLIENTS: &str = "clients";
+const ROOT: u32 = 0;
 /// From how many days before its end on a certificate is worth a warning.
 const SOON_DAYS: i64 = 30;
 
@@ -70,7 +71,7 @@ fn tls(settings: &DoorSettings) -> Vec<Check> {
     let mut checks = vec![valid("--tls-certificate", certificate)];
     let authorities = settings.tls_client_ca.as_ref();
     checks.extend(authorities.map(|path| valid("--tls-client-ca", path)));
-    checks.extend(readable_by_all(key));
+    checks.extend(open_to_readers(key));
     checks
 }
 
@@ -112,14 +113,29 @@ fn judge(what: &str, validity: Validity, now: DateTime<Utc>) -> Check {
     )
 }
 
-fn readable_by_all(key: &Path) -> Option<Check> {
-    let mode = fs::metadata(key).ok()?.mode();
-    (mode & 0o004 != 0).then(|| {
+/// Whoever reads the key can be the service. As with PostgreSQL's, root's own may be read by a group that it chose.
+fn open_to_readers(key: &Path) -> Option<Check> {
+    let metadata = fs::metadata(key).ok()?;
+    let readers = if metadata.uid() == ROOT { 0o004 } else { 0o044 };
+    (metadata.mode() & readers != 0).then(|| {
         let key = key.display();
-        Check::warning(
+        Check::failed(
             TLS,
-            format!("--tls-key {key} can be read by everybody on this machine"),
-            format!("run chmod o-rwx {key}"),
+            format!("--tls-key {key} can be read by others than its owner"),
+            format!("run chmod go-rwx {key}; a key that was read by somebody is to be replaced"),
+        )
+    })
+}
+
+/// Whoever writes the clients file can be every client.
+fn open_to_writers(clients: &Path) -> Option<Check> {
+    let mode = fs::metadata(clients).ok()?.mode();
+    (mode & 0o022 != 0).then(|| {
+        let clients = clients.display();
+        Check::failed(
+            CLIENTS,
+            format!("--clients {clients} can be written by others than its owner, who may let in whom they like"),
+            format!("run chmod go-w {clients}, and look at what is in it"),
         )
     })
 }
@@ -132,7 +148,9 @@ fn clients(settings: &DoorSettings) -> Check {
         );
     };
     match ClientsFile::open(path.clone(), settings.tls_client_ca.is_some()) {
-        Ok(file) => Check::ok(CLIENTS, format!("{} in {}", file.count(), path.display())),
+        Ok(file) => open_to_writers(path).unwrap_or_else(|| {
+            Check::ok(CLIENTS, format!("{} in {}", file.count(), path.display()))
+        }),
         Err(error) => Check::error(CLIENTS, &error),
     }
 }

@@ -6,6 +6,7 @@ mod check;
 mod database;
 mod doors;
 mod machine;
+mod server;
 
 use clap::Args;
 
@@ -23,7 +24,7 @@ use crate::{
 ///
 /// It takes the settings of `serve`, from the same flags and variables, and may run beside it: it changes nothing. A
 /// line for each check: ok, warning, failed, or skipped where another check stands before it. Exit code 1 where one
-/// failed, else 0; 2 where a setting cannot be understood.
+/// failed, or where the database could not be asked, else 0; 2 where a setting cannot be understood.
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
@@ -116,7 +117,7 @@ fn given_urls(settings: &DatabaseSettings) -> Result<Urls, Check> {
 
 fn embedded_urls(options: &EmbeddedOptions) -> Result<Urls, Check> {
     let data_dir = options.data_dir.display();
-    let not_there = |detail, mend: &str| Err(Check::warning(database::REACHABLE, detail, mend));
+    let not_there = |detail, mend: &str| Err(Check::failed(database::REACHABLE, detail, mend));
     match embedded::look(options) {
         Found::Running(url) => match DatabaseUrl::parse(&url) {
             Ok(url) => Ok(Urls {
@@ -127,11 +128,13 @@ fn embedded_urls(options: &EmbeddedOptions) -> Result<Urls, Check> {
         },
         Found::Stopped => not_there(
             format!("the embedded PostgreSQL in {data_dir} does not run"),
-            "start `leadvault serve`, which starts it, and ask again",
+            "start `leadvault serve`, which starts it, and ask again; where the service has another database, ask with its \
+             DATABASE_URL",
         ),
         Found::Nothing => not_there(
             format!("there is no embedded PostgreSQL in {data_dir} yet"),
-            "start `leadvault serve`, which makes one, or set DATABASE_URL; then ask again",
+            "start `leadvault serve`, which makes one, or ask with the settings that the service has: where systemd gives \
+             them to it (EnvironmentFile=), no shell has them",
         ),
     }
 }

@@ -5,7 +5,12 @@
 //! `certificate`, a client certificate with this name. Two tokens on a line are both good, so that one can be
 //! exchanged for another without a gap. What follows `#`, at the beginning of a word, is for people.
 
-use std::{collections::HashMap, fs, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use tokio::sync::watch;
 
@@ -30,7 +35,27 @@ pub(super) struct Client {
 pub(super) struct Clients {
     by_token: HashMap<u128, (TokenHash, Client)>,
     by_certificate: HashMap<String, Client>,
-    count: usize,
+    by_name: HashMap<String, Line>,
+}
+
+/// What a file says of a client, for the next one to be compared with.
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    role: Role,
+    proofs: BTreeSet<String>,
+}
+
+/// How many clients there are since a file was read again, and what that changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Who may call now.
+    pub clients: usize,
+    /// Who may call since then.
+    pub added: usize,
+    /// Who may call no more.
+    pub removed: usize,
+    /// Whose role, or what proves that it is they, is another.
+    pub changed: usize,
 }
 
 /// What is wrong with a line of the clients file.
@@ -70,9 +95,12 @@ impl Clients {
         proofs: impl Iterator<Item = &'a str>,
         takes_certificates: bool,
     ) -> Result<(), String> {
-        let mut count = 0;
+        let mut line = Line {
+            role: client.role,
+            proofs: BTreeSet::new(),
+        };
         for proof in proofs {
-            count += 1;
+            line.proofs.insert(proof.to_ascii_lowercase());
             if proof == CERTIFICATE {
                 if !takes_certificates {
                     return Err(
@@ -89,14 +117,35 @@ impl Clients {
                 }
             }
         }
-        if count == 0 {
+        if line.proofs.is_empty() {
             return Err(
                 "nothing proves this client; give sha256: and its token's hash, or certificate"
                     .to_owned(),
             );
         }
-        self.count += 1;
+        self.by_name.insert(client.name.to_string(), line);
         Ok(())
+    }
+
+    /// Whether a client is among them.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// What is another since before.
+    fn since(&self, before: &Self) -> Reloaded {
+        let added = |name: &&String| !before.by_name.contains_key(*name);
+        let removed = |name: &&String| !self.by_name.contains_key(*name);
+        let changed = |(name, line): &(&String, &Line)| {
+            let before = before.by_name.get(*name);
+            before.is_some_and(|before| before != *line)
+        };
+        Reloaded {
+            clients: self.by_name.len(),
+            added: self.by_name.keys().filter(added).count(),
+            removed: before.by_name.keys().filter(removed).count(),
+            changed: self.by_name.iter().filter(changed).count(),
+        }
     }
 
     /// The client that has a token.
@@ -171,28 +220,27 @@ impl ClientsFile {
         Ok(file)
     }
 
-    /// Reads it again. What it says holds from the next call on; a stream that is open goes on. How many clients
-    /// there are.
+    /// Reads it again. What it says holds from the next call on; a stream that is open goes on. Says what it changed.
     ///
     /// # Errors
     /// The file cannot be read, or a line of it is wrong. What was read before stays.
-    pub fn reload(&self) -> Result<usize, Error> {
+    pub fn reload(&self) -> Result<Reloaded, Error> {
         let text = fs::read_to_string(&self.path).map_err(|error| self.error(error))?;
         let clients = Clients::parse(&text, self.takes_certificates)
             .map_err(|bad| self.error(format_args!("line {}: {}", bad.line, bad.detail)))?;
-        let count = clients.count;
-        if count == 0 {
+        if clients.by_name.is_empty() {
             return Err(self.error(
                 "it names no client, and nobody could call; `leadvault token new` makes a line",
             ));
         }
-        self.current.send_replace(Arc::new(clients));
-        Ok(count)
+        let clients = Arc::new(clients);
+        let before = self.current.send_replace(Arc::clone(&clients));
+        Ok(clients.since(&before))
     }
 
     /// How many clients there are.
     pub(crate) fn count(&self) -> usize {
-        self.current().count
+        self.current().by_name.len()
     }
 
     /// Who may call now.
@@ -240,6 +288,31 @@ mod tests {
         assert_eq!(clients.with_token(""), None);
         assert_eq!(clients.with_certificate("ops").unwrap().role, Role::Admin);
         assert_eq!(clients.with_certificate("crm-sync"), None);
+    }
+
+    #[test]
+    fn what_a_new_file_changes_is_counted() {
+        let other = HASH.replace("aaaa", "bbbb");
+        let read = |text: &str| Clients::parse(text, true).unwrap();
+        let before = read(&format!(
+            "a admin {HASH}\nb reader certificate\nc loader certificate"
+        ));
+        let after = format!("d admin certificate\nb loader certificate\na admin {HASH} {other}");
+        let expected = Reloaded {
+            clients: 3,
+            added: 1,
+            removed: 1,
+            changed: 2,
+        };
+        assert_eq!(read(&after).since(&before), expected);
+        let same = read(&format!(
+            "# again\n a  admin {HASH}\nb reader certificate\nc loader certificate"
+        ));
+        let nothing = Reloaded {
+            clients: 3,
+            ..Reloaded::default()
+        };
+        assert_eq!(same.since(&before), nothing);
     }
 
     #[test]

@@ -51,6 +51,10 @@ impl Guard {
             return Ok(None);
         }
         let client = identify(&self.clients.current(), headers, extensions)?;
+        // Also of one that is refused the log says who it was.
+        if let Some(caller) = extensions.get::<Caller>() {
+            caller.is(client.name.clone());
+        }
         if path.starts_with(REFLECTION) {
             return Ok(Some(client));
         }
@@ -152,9 +156,6 @@ where
             Ok(client) => {
                 // `rpc::actor` finds it here.
                 if let Some(client) = client {
-                    if let Some(caller) = request.extensions().get::<Caller>() {
-                        caller.is(client.name.clone());
-                    }
                     request.extensions_mut().insert(client.name);
                 }
                 Either::Left(self.inner.call(request))

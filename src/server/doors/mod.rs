@@ -7,6 +7,7 @@
 mod certificate;
 mod clients;
 mod guard;
+mod new_client;
 mod pem;
 mod roles;
 mod tls;
@@ -16,10 +17,11 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use rustls::ServerConfig;
 
-pub use clients::ClientsFile;
 pub(crate) use clients::parse_name;
+pub use clients::{ClientsFile, Reloaded};
 use guard::Guard;
 pub(crate) use guard::GuardLayer;
+pub(crate) use new_client::enter;
 pub(crate) use pem::{PemFile, Validity, authorities, identity, validity};
 pub use roles::Role;
 pub(crate) use tls::tls;

@@ -6,11 +6,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http::HeaderMap;
+use http_body::{Body as _, Frame, SizeHint};
 use tonic::{Status, body::Body};
 
 use super::call::{Call, code_in};
-use crate::rpc::counted;
+use crate::rpc::{counted, now_unless_it_panics};
 
 /// The body of an answer; its call ends with its trailers, or when it is dropped.
 #[derive(Debug)]
@@ -28,6 +29,19 @@ impl ObservedBody {
     }
 }
 
+/// The next frame; of a body that panics the words of a fault, and nothing after them.
+fn poll_or_fail(
+    body: &mut Body,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    now_unless_it_panics(|| Pin::new(&mut *body).poll_frame(context)).unwrap_or_else(|panicked| {
+        *body = Body::empty();
+        let mut trailers = HeaderMap::new();
+        let said = Status::from(panicked).add_header(&mut trailers);
+        Poll::Ready(Some(said.map(|()| Frame::trailers(trailers))))
+    })
+}
+
 impl http_body::Body for ObservedBody {
     type Data = Bytes;
     type Error = Status;
@@ -41,7 +55,7 @@ impl http_body::Body for ObservedBody {
             return Pin::new(inner).poll_frame(context);
         };
         let span = observed.span();
-        let (polled, rows) = counted(|| span.in_scope(|| Pin::new(inner).poll_frame(context)));
+        let (polled, rows) = counted(|| span.in_scope(|| poll_or_fail(inner, context)));
         observed.rows(rows);
         let code = match &polled {
             Poll::Ready(Some(Ok(frame))) => frame.trailers_ref().and_then(code_in),

@@ -2,7 +2,8 @@
 //! call, when it ends; for a stream, when the stream ends.
 //!
 //! Guarantees:
-//! * Every call counts once, whatever ends it: an answer, a refusal, or a client that goes away (`CANCELLED`).
+//! * Every call counts once, whatever ends it: an answer, a refusal, a client that goes away (`CANCELLED`), or a panic,
+//!   which is answered as `INTERNAL`.
 //! * Every answer carries the `x-request-id` of its call: the caller's own, or one that is made here. What is
 //!   logged meanwhile carries it, too.
 //! * Nothing of a message is looked at but the number of its rows: no personal data can get into a line.
@@ -11,6 +12,8 @@ mod body;
 mod call;
 mod otlp;
 mod request_id;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -19,13 +22,17 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
-use tonic::body::Body;
+use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 pub use self::otlp::Traces;
 use self::{body::ObservedBody, call::Call};
-use crate::{domain::Actor, metrics::Metrics};
+use crate::{
+    domain::Actor,
+    metrics::Metrics,
+    rpc::{now_unless_it_panics, unless_it_panics},
+};
 
 /// Who calls, as whoever authenticates them finds out: a layer further in takes this from the request's extensions
 /// and says it, since what it adds to the request itself is not seen out here.
@@ -96,11 +103,18 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let call = Call::begin(&self.eyes, &mut request);
         let span = call.span();
-        let answer = self.inner.call(request);
+        let answer = span.in_scope(|| now_unless_it_panics(|| self.inner.call(request)));
         let observed = async move {
             // Dropped with this future if the client goes away.
             let mut call = call;
-            let mut response = answer.await?;
+            let answered = match answer {
+                Ok(answer) => unless_it_panics(answer).await,
+                Err(panicked) => Err(panicked),
+            };
+            let mut response = match answered {
+                Ok(response) => response?,
+                Err(panicked) => Status::from(panicked).into_http(),
+            };
             call.answered(&mut response);
             Ok(response.map(|body| ObservedBody::new(body, call)))
         };

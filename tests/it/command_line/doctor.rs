@@ -1,5 +1,9 @@
 //! `leadvault doctor`: a real process against real databases, healthy and ill.
 
+mod server;
+
+use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, path::Path};
+
 use leadvault::db::{DatabaseUrl, migrate};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
@@ -8,6 +12,10 @@ use crate::harness::{
     Ran, Running, Service, Sql, Workspace, empty_database, free_port, fresh_database, leadvault,
     private_cluster, run, url_as,
 };
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
 
 /// What the doctor says of a database, with more flags.
 async fn examine(url: &str, flags: &[&str]) -> Ran {
@@ -64,7 +72,9 @@ async fn a_healthy_database_has_nothing_wrong() {
         "tls",
         "clients",
         "database",
+        "takes writes",
         "database tls",
+        "language",
         "pooler",
         "connections",
         "role",
@@ -218,6 +228,16 @@ async fn settings_of_the_doors_are_checked() {
     let ran = examine(&url, &["--clients", &clients]).await;
     only_failure(ran, "clients", &["line 1", "nothing proves this client"]);
 
+    let (line, open) = ("crm loader sha256:00", workspace.path("clients"));
+    workspace.file("clients", line.replace("00", &"0".repeat(64)));
+    set_mode(&open, 0o644);
+    examine(&url, &["--clients", &clients]).await.ok();
+    for mode in [0o664, 0o646] {
+        set_mode(&open, mode);
+        let ran = examine(&url, &["--clients", &clients]).await;
+        only_failure(ran, "clients", &["can be written by others", "chmod go-w"]);
+    }
+
     let ran = examine(&url, &["--listen", "0.0.0.0:50051"]).await;
     only_failure(
         ran,
@@ -253,6 +273,9 @@ async fn settings_of_the_doors_are_checked() {
     let old_key = workspace.file("old.key", old_key);
     let good = workspace.file("good.pem", good);
     let good_key = workspace.file("good.key", good_key);
+    for key in [&old_key, &good_key] {
+        set_mode(Path::new(key), 0o600);
+    }
     let tls = async |certificate: &str, key: &str| {
         examine(&url, &["--tls-certificate", certificate, "--tls-key", key]).await
     };
@@ -269,6 +292,12 @@ async fn settings_of_the_doors_are_checked() {
     let nowhere = tls("/nowhere.pem", &good_key).await;
     only_failure(nowhere, "tls", &["/nowhere.pem", "cannot be read"]);
     tls(&good, &good_key).await.ok();
+    set_mode(Path::new(&good_key), 0o604);
+    only_failure(
+        tls(&good, &good_key).await,
+        "tls",
+        &["can be read by others", "chmod go-rwx"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,14 +309,12 @@ async fn an_embedded_postgresql_is_looked_at_while_it_serves_and_never_started()
         Running::spawn(command).finish()
     };
     let ran = doctor().await;
-    let warnings = in_state(&ran, "warning");
-    assert!(
-        warnings
-            .iter()
-            .any(|(_, said)| said.contains("no embedded PostgreSQL")),
-        "{ran:#?}"
+    // Nothing was asked: that is no good news.
+    only_failure(
+        ran,
+        "database",
+        &["no embedded PostgreSQL", "EnvironmentFile="],
     );
-    ran.ok();
     assert!(!workspace.data_dir().exists());
 
     let service = Service::start(workspace.serve(0)).await;
@@ -297,12 +324,6 @@ async fn an_embedded_postgresql_is_looked_at_while_it_serves_and_never_started()
     let (status, log) = service.stop().await;
     assert!(status.success(), "{log}");
     let ran = doctor().await;
-    let warnings = in_state(&ran, "warning");
-    assert!(
-        warnings
-            .iter()
-            .any(|(_, said)| said.contains("does not run")),
-        "{ran:#?}"
-    );
+    only_failure(ran, "database", &["does not run"]);
     assert!(workspace.postmaster().is_none());
 }

@@ -5,6 +5,8 @@ mod golden;
 mod load;
 mod promote;
 mod report;
+mod settings;
+mod token;
 
 use std::net::TcpListener;
 

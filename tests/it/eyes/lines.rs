@@ -1,13 +1,19 @@
 //! The lines of calls, as a real process writes them, and the request id that goes with each.
 
-use leadvault::proto::vault::v1::vault_service_client::VaultServiceClient;
+use leadvault::{
+    proto::{
+        intake::v1::{GetBatchRequest, intake_service_client::IntakeServiceClient},
+        vault::v1::vault_service_client::VaultServiceClient,
+    },
+    server::doors::Token,
+};
 use serde_json::Value;
-use tonic::{Code, transport::Endpoint};
+use tonic::{Code, Request, transport::Endpoint};
 use tonic_health::pb::health_client::HealthClient;
 use uuid::Uuid;
 
 use super::{get_nobody, serve};
-use crate::harness::{App, Lane, Service, Sql, fresh_database, open, rows::people};
+use crate::harness::{App, Lane, Service, Sql, Workspace, fresh_database, open, rows::people};
 
 const CALL: &str = "leadvault::call";
 
@@ -69,6 +75,50 @@ async fn each_call_has_one_line_with_all_that_is_known_of_it() {
     assert_eq!((&bulk["code"], &bulk["rows"]), (&"OK".into(), &5.into()));
     let made = Uuid::parse_str(bulk["request_id"].as_str().unwrap()).unwrap();
     assert_eq!(made.get_version_num(), 7);
+}
+
+/// Above all of those who may not.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_line_of_a_call_names_its_client_also_where_it_is_denied() {
+    let workspace = Workspace::new();
+    let token = Token::generate().unwrap();
+    let clients = workspace.file("clients", format!("crm-sync loader {}", token.hash()));
+    let flags = ["--log-json", "--clients", &clients];
+    let service = Service::start(serve(&fresh_database().await, &flags)).await;
+    let channel = Endpoint::from_shared(service.endpoint()).unwrap();
+    let channel = channel.connect().await.unwrap();
+    let bearer = format!("Bearer {}", token.reveal());
+    let mut batch = Request::new(GetBatchRequest {
+        batch_id: "b".to_owned(),
+    });
+    let shown = bearer.parse().unwrap();
+    batch.metadata_mut().insert("authorization", shown);
+    let unknown = IntakeServiceClient::new(channel.clone())
+        .get_batch(batch)
+        .await;
+    assert_eq!(unknown.unwrap_err().code(), Code::NotFound);
+    let mut vault = VaultServiceClient::new(channel);
+    let denied = vault.get_contact(get_nobody(&[("authorization", &bearer)]));
+    assert_eq!(denied.await.unwrap_err().code(), Code::PermissionDenied);
+    let stranger = vault.get_contact(get_nobody(&[("authorization", "Bearer lv_x")]));
+    assert_eq!(stranger.await.unwrap_err().code(), Code::Unauthenticated);
+
+    let mut calls = lines_of(service).await;
+    calls.retain(|line| line["target"] == CALL);
+    let said = calls.iter().map(|line| {
+        let field = |name: &str| line["fields"][name].as_str().unwrap().to_owned();
+        (field("code"), field("client"))
+    });
+    let said: Vec<_> = said.collect();
+    let expected = [
+        ("NOT_FOUND", "crm-sync"),
+        ("PERMISSION_DENIED", "crm-sync"),
+        ("UNAUTHENTICATED", "-"),
+    ];
+    assert_eq!(
+        said,
+        expected.map(|(code, client)| (code.to_owned(), client.to_owned()))
+    );
 }
 
 /// What is logged on the way to a fault carries its request id, and calls that went well can be left out.

@@ -4,6 +4,7 @@ mod browser;
 mod demo;
 mod lines;
 mod metrics;
+mod panics;
 mod probes;
 mod queues;
 mod status;

@@ -26,7 +26,7 @@ async fn an_address_that_others_reach_is_refused_before_anything_is_started() {
                 "--data-dir",
                 data_dir.to_str().unwrap(),
             ];
-            let said = run(&[&serve, flags].concat()).await.failed(1);
+            let said = run(&[&serve, flags].concat()).await.failed(2);
             assert!(
                 said.contains(remedy) && said.contains("--insecure"),
                 "{said}"
@@ -121,7 +121,7 @@ async fn a_wrong_file_is_named_with_what_would_be_right() {
             ["--tls-client-ca", "holds no certificate"],
         ),
     ] {
-        let said = run(&[&["serve"], &flags[..]].concat()).await.failed(1);
+        let said = run(&[&["serve"], &flags[..]].concat()).await.failed(2);
         assert!(
             says.iter().all(|text| said.contains(text)),
             "{flags:?}: {said}"

@@ -46,6 +46,13 @@ async fn the_clients_file_is_read_again_on_sighup_and_a_bad_one_changes_nothing(
     );
     kill(service.pid(), Signal::SIGHUP).unwrap();
     until_code(&service, &new, Code::Ok).await;
+    let said = std::fs::read_to_string(&log).unwrap();
+    let said = said.lines().find(|line| line.contains("read again"));
+    let said = said.unwrap();
+    assert!(
+        said.contains("clients=2 added=1 removed=0 changed=0"),
+        "{said}"
+    );
 
     // Broken: the new client stays, though the file that names it is gone.
     workspace.file("clients", format!("{old_line}etl boss\n"));

@@ -115,7 +115,7 @@ async fn what_cannot_work_is_refused_before_anything_is_sent() {
     for name in ["system", "Anonymous", "two words", " ", "#x"] {
         let said = run(&["token", "new", "--name", name, "--role", "reader"])
             .await
-            .failed(1);
+            .failed(2);
         assert!(said.contains("--name"), "{name}: {said}");
     }
     run(&["token", "new", "--name", "x", "--role", "boss"])

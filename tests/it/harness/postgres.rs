@@ -115,8 +115,15 @@ impl Postgres {
 
     /// Starts it and waits until it takes connections.
     pub(crate) fn start(&self) {
+        self.start_with(&[]);
+    }
+
+    /// The same with variables of its own.
+    pub(crate) fn start_with(&self, variables: &[(&str, &Path)]) {
         let log = self.folder.join("server.log");
-        self.pg_ctl(&["start", "-w", "-l", log.to_str().unwrap()]);
+        let (folder, log) = (self.folder.to_str().unwrap(), log.to_str().unwrap());
+        let args = ["-D", folder, "start", "-w", "-l", log];
+        self.program_with(variables, "pg_ctl", &args);
     }
 
     /// Stops it, in `fast` or `immediate` mode, and waits until it is gone.
@@ -163,7 +170,12 @@ impl Postgres {
     }
 
     fn program(&self, name: &str, args: &[&str]) {
+        self.program_with(&[], name, args);
+    }
+
+    fn program_with(&self, variables: &[(&str, &Path)], name: &str, args: &[&str]) {
         let mut command = as_account(&program(name));
+        command.envs(variables.iter().copied());
         // A server that is started keeps what it inherits: it gets no pipe of ours to hold.
         let errors = self.folder.with_extension("err");
         let file = std::fs::File::create(&errors).unwrap();
