@@ -111,6 +111,11 @@ CREATE FUNCTION intake.f_retry_failed_loads(p_load_ids bigint[], p_actor text)
 RETURNS TABLE (load_id bigint, outcome text, claim_load_id bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- As marketing.f_record_outreach: a plan that was made while there was little would read all there is for each call.
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -121,7 +126,8 @@ BEGIN
     SELECT coalesce(array_agg(f.load_id), '{}') INTO STRICT v_failed
     FROM (
         SELECT l.load_id FROM intake.raw_loads AS l
-        WHERE l.load_id = ANY (p_load_ids) AND l.status = 'failed'
+        -- An expression, so that it is not looked for among all that failed.
+        WHERE l.load_id = ANY (p_load_ids) AND l.status || '' = 'failed'
         ORDER BY l.load_id
         FOR UPDATE
     ) AS f;

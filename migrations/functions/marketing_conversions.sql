@@ -40,6 +40,11 @@ RETURNS TABLE (
     converted_at timestamptz, value numeric, source_touchpoint text, final_touchpoint text)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- As marketing.f_record_outreach: a plan that was made while there was little would read all there is for each call.
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE

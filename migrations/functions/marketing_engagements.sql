@@ -160,6 +160,28 @@ $$;
 COMMENT ON FUNCTION marketing.f_suppress_bounced(text[], integer, text) IS
     'Enters the addresses that bounced for good, or softly too often, into the ledger';
 
+-- Why events cannot be recorded, in their order, NULL where they can: of messages that are known, and when those were
+-- sent. Both may be many, and nothing is read from a table: hashed, whatever the caller says of joins.
+CREATE FUNCTION marketing.f_refusals_of_events(
+    p_outreach_ids uuid[], p_times timestamptz[], p_messages uuid[], p_sent_at timestamptz[], p_now timestamptz)
+RETURNS text[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_nestloop = off
+SET enable_hashjoin = on
+AS $$
+    SELECT array_agg(
+               CASE WHEN m.id IS NULL THEN 'outreach_unknown'
+                    WHEN i.occurred_at > p_now + interval '5 minutes' THEN 'in_future'
+                    WHEN i.occurred_at < m.sent_at - interval '5 minutes' THEN 'before_sent' END
+               ORDER BY i.nth)
+    FROM unnest(p_outreach_ids, p_times) WITH ORDINALITY AS i (outreach_id, occurred_at, nth)
+    LEFT JOIN unnest(p_messages, p_sent_at) AS m (id, sent_at) ON m.id = i.outreach_id
+$$;
+
+COMMENT ON FUNCTION marketing.f_refusals_of_events(uuid[], timestamptz[], uuid[], timestamptz[], timestamptz) IS
+    'Why events of messages cannot be recorded, in their order';
+
 -- Records events. One row each comes back in order: `recorded`, `duplicate`, or why it is refused. Of an id that is
 -- named twice the first that can be recorded is.
 --
@@ -172,11 +194,14 @@ CREATE FUNCTION marketing.f_record_engagements(
 RETURNS TABLE (result text)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- As marketing.f_record_outreach: a plan that was made while there was little would read all there is for each call.
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_skew CONSTANT interval := '5 minutes';
     v_now       timestamptz;
     v_messages  uuid[];
     v_campaigns uuid[];
@@ -201,14 +226,7 @@ BEGIN
           FOR NO KEY UPDATE) AS l;
     v_now := clock_timestamp();
 
-    SELECT array_agg(
-               CASE WHEN m.id IS NULL THEN 'outreach_unknown'
-                    WHEN i.occurred_at > v_now + v_skew THEN 'in_future'
-                    WHEN i.occurred_at < m.sent_at - v_skew THEN 'before_sent' END
-               ORDER BY i.nth)
-    INTO STRICT v_refusals
-    FROM unnest(p_outreach_ids, p_times) WITH ORDINALITY AS i (outreach_id, occurred_at, nth)
-    LEFT JOIN unnest(v_messages, v_sent_at) AS m (id, sent_at) ON m.id = i.outreach_id;
+    v_refusals := marketing.f_refusals_of_events(p_outreach_ids, p_times, v_messages, v_sent_at, v_now);
 
     WITH inserted AS (
         INSERT INTO marketing.engagement_events (event_id, outreach_id, kind, bounce_type, occurred_at, recorded_at)

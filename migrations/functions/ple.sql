@@ -55,6 +55,13 @@ CREATE FUNCTION ple.f_enqueue(
 RETURNS TABLE (outcome text)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- As marketing.f_record_outreach: a plan that was made while there was little would read all there is for each call.
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_material = off
+SET enable_bitmapscan = off
+SET jit = off
 AS $$
 DECLARE
     v_now  CONSTANT timestamptz := ple.f_share_ledger();
@@ -84,6 +91,7 @@ BEGIN
     RETURN QUERY SELECT o.outcome
     FROM ple.f_enqueue_outcomes(p_person_ids, p_priorities, v_made, v_now, p_anew) AS o;
 
+    -- Here and below, a state as an expression: the others of that state are not to be looked through.
     -- Who waits: the priority may rise.
     UPDATE ple.enrichment_queue AS q
     SET priority = s.priority
@@ -99,14 +107,14 @@ BEGIN
     -- to wait for the next attempt, and whether a repeated call is one.
     UPDATE ple.enrichment_queue AS q
     SET max_failures = q.failures + p_max_failures
-    WHERE p_anew AND q.person_id = ANY (p_person_ids) AND q.state IN ('queued', 'leased', 'suppressed')
+    WHERE p_anew AND q.person_id = ANY (p_person_ids) AND q.state || '' IN ('queued', 'leased', 'suppressed')
       AND q.failures > 0 AND q.max_failures < q.failures + p_max_failures;
 
     -- Who was set aside, and whose suppression was lifted: waits on, since as long as before.
     UPDATE ple.enrichment_queue AS q
     SET state = 'queued'
     FROM people.master AS p
-    WHERE q.person_id = ANY (p_person_ids) AND p.id = q.person_id AND q.state = 'suppressed'
+    WHERE q.person_id = ANY (p_person_ids) AND p.id = q.person_id AND q.state || '' = 'suppressed'
       AND NOT ple.f_is_suppressed(p.email);
 
     -- Whose enrichment was completed, or is needed anew: waits anew.

@@ -176,6 +176,11 @@ CREATE FUNCTION vault.f_score_contacts(
 RETURNS TABLE (outcome text)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- As marketing.f_record_outreach: a plan that was made while there was little would read all there is for each call.
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
 AS $$
 BEGIN
     -- In the order of all writers of contacts, so that two of them queue up instead of deadlocking.

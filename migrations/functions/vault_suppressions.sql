@@ -150,120 +150,6 @@ $$;
 COMMENT ON FUNCTION vault.f_deciding_entry(text, boolean, timestamptz) IS
     'The entry of the ledger that a change of status goes back to';
 
--- Whether a person was archived, also where its status says that it bounces: an archiving is on record, and the
--- history, which has every change of a status, shows nobody active since.
-CREATE FUNCTION vault.f_is_archived(p_person_id uuid)
-RETURNS boolean
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT coalesce(
-        (SELECT NOT EXISTS (
-                    SELECT FROM people.history AS h
-                    WHERE h.person_id = p_person_id AND h.changed_at > a."timestamp"
-                      AND h.new_values ->> 'status' = 'active')
-         FROM intake.audit_log AS a
-         WHERE a.action = 'person_archived' AND a.details ->> 'person_id' = p_person_id::text
-         ORDER BY a.log_id DESC
-         LIMIT 1),
-        false)
-$$;
-
-COMMENT ON FUNCTION vault.f_is_archived(uuid) IS
-    'Whether a person was archived, also where its status says that it bounces';
-
--- The same for people, who arrive suppressed without a row of the trail: whoever was made while the address
--- was suppressed would have been active, and has what the ledger implied then. Who was archived, before or
--- meanwhile, comes back as inactive.
---
--- The trail has no index on people, but its rows carry the very time of their entry, and times have one.
-CREATE FUNCTION vault.f_person_status_before_ledger(p_person people.master)
-RETURNS text
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    WITH entries AS MATERIALIZED (
-        SELECT s.* FROM vault.suppressions AS s
-        WHERE s.email = p_person.email AND s.scope IN ('all', 'email')
-    ), done AS (
-        SELECT a.log_id, a.details #>> '{old_values,status}' AS old_status,
-               a.details #>> '{new_values,status}' AS new_status
-        FROM intake.audit_log AS a
-        WHERE a."timestamp" = ANY (ARRAY(
-                  SELECT created_at FROM entries UNION SELECT lifted_at FROM entries))
-          AND a."timestamp" >= (SELECT vault.f_suppressed_since(p_person.email))
-          AND a.action = 'person_updated' AND a.details ->> 'person_id' = p_person.id::text
-        UNION ALL
-        -- Before every row of the trail.
-        SELECT 0, 'active', CASE WHEN bool_or(reason <> 'bounced') THEN 'inactive' ELSE 'bounced' END
-        FROM entries
-        WHERE created_at < p_person.created_at AND (lifted_at IS NULL OR lifted_at > p_person.created_at)
-          AND p_person.created_at > vault.f_suppressed_since(p_person.email)
-        HAVING count(*) > 0
-    ), linked AS (
-        SELECT *, lag(new_status) OVER (ORDER BY log_id) AS before FROM done
-    )
-    SELECT CASE WHEN vault.f_is_archived(p_person.id) THEN 'inactive'
-                ELSE (SELECT l.old_status FROM linked AS l
-                      WHERE l.before IS DISTINCT FROM l.old_status
-                      ORDER BY l.log_id DESC LIMIT 1) END
-    WHERE p_person.status = (SELECT d.new_status FROM done AS d ORDER BY d.log_id DESC LIMIT 1)
-$$;
-
-COMMENT ON FUNCTION vault.f_person_status_before_ledger(people.master) IS
-    'The status that the ledger took from a person, so that a lift may give it back';
-
--- Brings people along, as f_follow_ledger does contacts.
-CREATE FUNCTION vault.f_follow_ledger_of_people(
-    p_emails text[], p_lifting boolean, p_actor text, p_now timestamptz)
-RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    -- For the history that the database writes.
-    PERFORM set_config('leadvault.actor', p_actor, true);
-
-    PERFORM 1 FROM people.master AS p
-    WHERE p.email = ANY (p_emails)
-    ORDER BY p.id
-    FOR UPDATE;
-
-    WITH followed AS (
-        SELECT p.id, p.email, p.status AS old_status,
-               CASE WHEN p.status = 'inactive' AND b.status IS NULL THEN p.status
-                    WHEN l.status = 'bounced' THEN 'bounced'
-                    WHEN l.status IS NOT NULL THEN 'inactive'
-                    ELSE coalesce(b.status, p.status) END AS status
-        FROM people.master AS p
-        CROSS JOIN LATERAL (SELECT vault.f_suppressed_status(p.email) AS status) AS l
-        CROSS JOIN LATERAL (
-            SELECT CASE WHEN p_lifting THEN vault.f_person_status_before_ledger(p) END AS status) AS b
-        WHERE p.email = ANY (p_emails)
-    ), updated AS (
-        UPDATE people.master AS p
-        SET status = f.status, updated_at = clock_timestamp()
-        FROM followed AS f
-        WHERE p.id = f.id AND f.status <> f.old_status
-    )
-    INSERT INTO intake.audit_log (action, details, "timestamp")
-    SELECT 'person_updated',
-           jsonb_build_object(
-               'actor', p_actor,
-               'person_id', f.id,
-               'suppression_id', vault.f_deciding_entry(f.email, p_lifting, p_now),
-               'old_values', jsonb_build_object('status', f.old_status),
-               'new_values', jsonb_build_object('status', f.status)),
-           p_now
-    FROM followed AS f
-    WHERE f.status <> f.old_status
-    ORDER BY f.id;
-END
-$$;
-
-COMMENT ON FUNCTION vault.f_follow_ledger_of_people(text[], boolean, text, timestamptz) IS
-    'Brings the people of addresses to the status that the ledger implies';
-
 -- Enters suppressions. One row each comes back in order: the entry that is in force, and whether this call
 -- made it; of those that are named twice the first did. What is in force already stays as it is.
 CREATE FUNCTION vault.f_suppress(
@@ -271,6 +157,13 @@ CREATE FUNCTION vault.f_suppress(
 RETURNS TABLE (suppression_id bigint, added boolean)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- As marketing.f_record_outreach: a plan that was made while there was little would read all there is for each call.
+-- IS TRUE keeps it from the indexes of scopes and reasons; here and below.
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_material = off
+SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -303,7 +196,7 @@ BEGIN
         -- Not by ON CONFLICT, which would use up an id each time. Under the lock nobody else enters one.
         WHERE NOT EXISTS (
             SELECT FROM vault.suppressions AS s
-            WHERE s.email = e.email AND s.scope = e.scope AND s.reason = e.reason AND s.lifted_at IS NULL)
+            WHERE s.email = e.email AND (s.scope = e.scope AND s.reason = e.reason) IS TRUE AND s.lifted_at IS NULL)
         ORDER BY e.nth
         RETURNING suppression_id
     )
@@ -330,8 +223,11 @@ BEGIN
            s.suppression_id = ANY (v_added)
            AND row_number() OVER (PARTITION BY s.suppression_id ORDER BY e.nth) = 1
     FROM unnest(p_emails, p_scopes, p_reasons) WITH ORDINALITY AS e (email, scope, reason, nth)
-    JOIN vault.suppressions AS s
-        ON s.email = e.email AND s.scope = e.scope AND s.reason = e.reason AND s.lifted_at IS NULL
+    CROSS JOIN LATERAL (
+        SELECT s.suppression_id FROM vault.suppressions AS s
+        WHERE s.email = e.email AND (s.scope = e.scope AND s.reason = e.reason) IS TRUE AND s.lifted_at IS NULL
+        -- Looked for once an address, not the addresses once an entry.
+        OFFSET 0) AS s
     ORDER BY e.nth;
     PERFORM intake.f_commit_as_write();
 END
@@ -345,6 +241,11 @@ CREATE FUNCTION vault.f_unsuppress(p_email text, p_scope text, p_evidence text, 
 RETURNS SETOF vault.suppressions
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_material = off
+SET jit = off
 AS $$
 DECLARE
     v_now    timestamptz;
@@ -359,7 +260,7 @@ BEGIN
     WITH lifted AS (
         UPDATE vault.suppressions AS s
         SET lifted_at = v_now, lifted_by = p_actor, lift_evidence = p_evidence
-        WHERE s.email = p_email AND s.scope = p_scope AND s.lifted_at IS NULL
+        WHERE s.email = p_email AND (s.scope = p_scope AND s.lifted_at IS NULL) IS TRUE
         RETURNING s.suppression_id
     )
     SELECT coalesce(array_agg(l.suppression_id), '{}') INTO STRICT v_lifted FROM lifted AS l;

@@ -34,6 +34,7 @@ mod marketing;
 mod migrations;
 mod operations;
 mod people;
+mod plans;
 mod promotion;
 mod reference;
 mod service;

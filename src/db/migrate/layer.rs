@@ -53,7 +53,7 @@ macro_rules! function_file {
 }
 
 /// The files, in the order in which they run. A new file needs its line here.
-const FILES: [(&str, &str); 26] = [
+const FILES: [(&str, &str); 27] = [
     function_file!("intake.sql"),
     function_file!("intake_chunks.sql"),
     function_file!("intake_ending.sql"),
@@ -61,6 +61,7 @@ const FILES: [(&str, &str); 26] = [
     function_file!("vault.sql"),
     function_file!("vault_contacts.sql"),
     function_file!("vault_suppressions.sql"),
+    function_file!("vault_suppressed_people.sql"),
     function_file!("vault_promotion.sql"),
     function_file!("vault_promotion_chunks.sql"),
     function_file!("company.sql"),

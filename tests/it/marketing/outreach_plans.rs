@@ -5,9 +5,8 @@ use leadvault::proto::marketing::v1::{
 };
 
 use super::{
-    email_to,
     journeys::{campaigns, hour, id, sql_hour},
-    people, try_record,
+    people,
 };
 use crate::harness::App;
 
@@ -113,41 +112,6 @@ async fn each_filter_of_messages_is_read_from_its_index() {
             "{entries} entries of {name} for 1,800 messages"
         );
     }
-    let walked: i64 = sql
-        .one(
-            "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relid = 'marketing.outreach_history'::regclass",
-            &[],
-        )
-        .await;
-    assert_eq!(walked, 0);
-}
-
-/// A connection keeps the plan that it made while there were few messages, until statistics know better.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_gate_reads_no_messages_but_its_own_though_they_were_few() {
-    let app = App::start_with(&["--pool-size=2"]).await;
-    let sql = app.sql().await;
-    let who = people(&sql, &["a@x.example"]).await;
-    let record = async || {
-        let answer = try_record(&app, vec![email_to(&who[0], "")]).await;
-        answer.unwrap();
-    };
-    // From the sixth time on a connection may keep a plan; there are two.
-    for _ in 0..20 {
-        record().await;
-    }
-    sql.run(&format!(
-        "INSERT INTO marketing.outreach_history (person_id, channel, message_type, sent_at, status)
-         SELECT '{}', 'email', 'initial', now(), 'sent' FROM generate_series(1, 2000);
-         SELECT pg_stat_reset()",
-        who[0]
-    ))
-    .await;
-    for _ in 0..20 {
-        record().await;
-    }
-    app.stop().await;
-    sql.until_alone().await;
     let walked: i64 = sql
         .one(
             "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relid = 'marketing.outreach_history'::regclass",
