@@ -1,7 +1,7 @@
 //! A primary dies in the middle of a load and its standby takes over: with synchronous replication nothing that was
 //! acked is lost, and the load ends by itself.
 
-use super::load;
+use super::{barrier::Barrier, load};
 use crate::{
     crash::{
         exact::assert_exact,
@@ -70,45 +70,10 @@ impl Pair {
     }
 }
 
-/// Lets a load come past its first rows and no further: nobody who is slow misses it on its way.
-struct Barrier(Sql);
-
-impl Barrier {
-    async fn raise(primary: &Postgres) -> Self {
-        let sql = Sql::connect(&primary.url("leads")).await;
-        sql.run(
-            "CREATE FUNCTION wait_at_the_barrier() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN
-                 IF (SELECT sum(next_offset) > 2000 FROM intake.batch_lanes) THEN
-                     PERFORM pg_advisory_xact_lock_shared(1);
-                 END IF;
-                 RETURN NULL;
-             END $$;
-             CREATE TRIGGER barrier BEFORE INSERT ON intake.batch_chunks
-             EXECUTE FUNCTION wait_at_the_barrier();
-             SELECT pg_advisory_lock(1)",
-        )
-        .await;
-        Self(sql)
-    }
-
-    async fn until_reached(&self) {
-        until("the load to come to the barrier", async || {
-            let waiting: i64 = self
-                .0
-                .one(
-                    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted",
-                    &[],
-                )
-                .await;
-            (waiting > 0).then_some(())
-        })
-        .await;
-    }
-
-    async fn lift(&self) {
-        self.0.run("SELECT pg_advisory_unlock(1)").await;
-    }
+/// Past the first rows of a load.
+async fn barrier_at(primary: &Postgres) -> Barrier {
+    let condition = "(SELECT sum(next_offset) > 2000 FROM intake.batch_lanes)";
+    Barrier::raise(&primary.url("leads"), condition).await
 }
 
 /// A primary at which nothing that begins from a moment on can write.
@@ -154,9 +119,9 @@ async fn law_2_a_standby_takes_over_in_the_middle_of_a_load() {
     let rows = rows(30_000);
     let file = workspace.file("rows.ndjson", &rows.ndjson);
     let pair = Pair::start(&workspace).await;
-    let barrier = Barrier::raise(&pair.primary).await;
+    let barrier = barrier_at(&pair.primary).await;
     let mut loader = load(&file, &pair.service.endpoint(), BATCH, 2);
-    barrier.until_reached().await;
+    barrier.until_reached_by(1).await;
 
     pair.primary.stop("immediate");
     assert!(
@@ -175,9 +140,9 @@ async fn law_2_an_old_primary_that_lives_on_is_left() {
     let rows = rows(30_000);
     let file = workspace.file("rows.ndjson", &rows.ndjson);
     let pair = Pair::start(&workspace).await;
-    let barrier = Barrier::raise(&pair.primary).await;
+    let barrier = barrier_at(&pair.primary).await;
     let mut loader = load(&file, &pair.service.endpoint(), BATCH, 2);
-    barrier.until_reached().await;
+    barrier.until_reached_by(1).await;
 
     pair.primary.set("default_transaction_read_only = on");
     pair.primary.reload();
@@ -197,9 +162,9 @@ async fn law_2_a_standby_takes_over_from_a_primary_that_hangs() {
     let rows = rows(30_000);
     let file = workspace.file("rows.ndjson", &rows.ndjson);
     let pair = Pair::start_with(&workspace, &["--statement-timeout=2"]).await;
-    let barrier = Barrier::raise(&pair.primary).await;
+    let barrier = barrier_at(&pair.primary).await;
     let mut loader = load(&file, &pair.service.endpoint(), BATCH, 2);
-    barrier.until_reached().await;
+    barrier.until_reached_by(1).await;
 
     pair.primary.hang();
     assert!(

@@ -1,6 +1,7 @@
 //! What a service meets that runs for long: a database that must be reached safely, restarts, fails over or stands
 //! behind a pooler; and its own orderly end.
 
+mod barrier;
 mod failover;
 mod health;
 mod pgbouncer;

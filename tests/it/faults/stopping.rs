@@ -18,10 +18,10 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::load;
+use super::{barrier::Barrier, load};
 use crate::{
     crash::{
-        exact::{assert_exact, stored},
+        exact::assert_exact,
         rows::{Rows, rows},
     },
     harness::{
@@ -52,6 +52,9 @@ async fn law_2_eight_loads_outlive_a_sigterm() {
     let port = free_port();
     let service = Service::start(workspace.serve(port)).await;
     let endpoint = service.endpoint();
+    // Each has stored something, and is in the middle of storing more.
+    let stored = "EXISTS (SELECT FROM intake.batch_chunks AS c WHERE c.batch_id = new.batch_id)";
+    let barrier = Barrier::raise(service.database_url(), stored).await;
     let (mut loads, mut expected): (Vec<Running>, Vec<Rows>) = (Vec::new(), Vec::new());
     for number in 0..LOADS {
         let rows = rows_of(number);
@@ -59,31 +62,25 @@ async fn law_2_eight_loads_outlive_a_sigterm() {
         loads.push(load(&file, &endpoint, &batch(number), 1));
         expected.push(rows);
     }
-    let sql = Sql::connect(service.database_url()).await;
-    until("every load to have stored something", async || {
-        for number in 0..LOADS {
-            if stored(&sql, &batch(number)).await == 0 {
-                return None;
-            }
-        }
-        Some(())
-    })
-    .await;
+    barrier.until_reached_by(LOADS as i64).await;
     let postmaster = workspace.postmaster().unwrap();
     // Held open, and PostgreSQL waits for it as long as it is not told to stop fast.
     let watcher = Sql::connect(service.database_url()).await;
 
+    let health = channel(&service).await;
     let begun = Instant::now();
-    let (status, log) = service.stop().await;
+    let stopping = tokio::spawn(service.stop());
+    until_no_calls(&health).await;
+    barrier.lift().await;
+    let (status, log) = stopping.await.unwrap();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(begun.elapsed() < GRACE, "{:?}: {log}", begun.elapsed());
     assert!(!log.contains("outlived the shutdown"), "{log}");
     assert!(!runs(postmaster), "PostgreSQL runs on");
     drop(watcher);
-    let waiting = loads
-        .iter_mut()
-        .filter_map(|load| (!load.has_ended()).then_some(()));
-    assert!(waiting.count() > 0, "every load was over before the stop");
+    for (number, load) in loads.iter_mut().enumerate() {
+        assert!(!load.has_ended(), "load {number} was over before the stop");
+    }
 
     let service = Service::start(workspace.serve(port)).await;
     let sql = Sql::connect(service.database_url()).await;
@@ -112,6 +109,16 @@ async fn service_on(app: &App) -> Service {
 async fn channel(service: &Service) -> Channel {
     let endpoint = Endpoint::from_shared(service.endpoint()).unwrap();
     endpoint.connect().await.unwrap()
+}
+
+/// No new calls: the server takes no connection any more, or lets none of its calls through.
+async fn until_no_calls(channel: &Channel) {
+    until("the server to take no calls", async || {
+        let request = HealthCheckRequest::default();
+        let answer = HealthClient::new(channel.clone()).check(request).await;
+        answer.is_err().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,13 +170,7 @@ async fn a_chunk_that_is_being_stored_is_acked_before_the_end() {
     app.sql().await.until_somebody_waits().await;
     let channel = channel(&service).await;
     let stopping = tokio::spawn(service.stop());
-    // No new calls: the server takes no connection any more, or lets none of its calls through.
-    until("the server to take no calls", async || {
-        let request = HealthCheckRequest::default();
-        let answer = HealthClient::new(channel.clone()).check(request).await;
-        answer.is_err().then_some(())
-    })
-    .await;
+    until_no_calls(&channel).await;
     assert!(!stopping.is_finished());
     sql.run("COMMIT").await;
     let ack = crate::harness::ack(lane.receive().await.unwrap());
@@ -200,12 +201,7 @@ async fn a_promotion_ends_behind_its_chunk() {
     app.sql().await.until_somebody_waits().await;
     let health = channel(&service).await;
     let stopping = tokio::spawn(service.stop());
-    until("the server to take no calls", async || {
-        let request = HealthCheckRequest::default();
-        let answer = HealthClient::new(health.clone()).check(request).await;
-        answer.is_err().then_some(())
-    })
-    .await;
+    until_no_calls(&health).await;
     sql.run("COMMIT").await;
     let end = loop {
         match promotion.message().await {
@@ -279,12 +275,7 @@ async fn a_second_signal_ends_the_embedded_postgresql_at_once() {
     let health = channel(&service).await;
     let begun = Instant::now();
     kill(service.pid(), Signal::SIGTERM).unwrap();
-    until("the first signal to be heard", async || {
-        let request = HealthCheckRequest::default();
-        let answer = HealthClient::new(health.clone()).check(request).await;
-        answer.is_err().then_some(())
-    })
-    .await;
+    until_no_calls(&health).await;
     let (status, log) = service.stop().await;
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("PostgreSQL is ended at once"), "{log}");

@@ -3,7 +3,7 @@
 use leadvault::proto::vault::v1::ExportContactsRequest;
 use tonic::Code;
 
-use crate::harness::{App, Lane, refusal, until};
+use crate::harness::{App, Lane, open, refusal, until};
 
 /// Must-show: a thousand idle streams are cut by the idle timeout.
 #[tokio::test(flavor = "multi_thread")]
@@ -17,7 +17,10 @@ async fn a_thousand_idle_streams_are_cut() {
     // One connection carries them all.
     let client = app.intake().await;
     let mut lanes = Vec::new();
-    for _ in 0..1_000 {
+    for number in 0..500 {
+        let lane = open(&format!("b{number}"), "apollo");
+        lanes.push(Lane::open(client.clone(), lane).await.unwrap().0);
+        // And one that says nothing at all.
         lanes.push(Lane::connect(client.clone()).await);
     }
     for mut lane in lanes {

@@ -39,7 +39,13 @@ async fn all_at_once(client: &IntakeServiceClient<Channel>) -> Vec<(Result<(), S
 /// None fails but for want of room, none is answered after its deadline, and what was said is true.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_calls_at_once_are_answered_or_refused() {
-    let app = App::start_with(&["--pool-size=8"]).await;
+    // All of them come to the pool.
+    let flags = [
+        "--pool-size=8",
+        "--max-calls=1000",
+        "--max-calls-per-client=1000",
+    ];
+    let app = App::start_with(&flags).await;
     let owner = app.sql().await;
     owner
         .run(
@@ -62,7 +68,8 @@ async fn a_thousand_calls_at_once_are_answered_or_refused() {
             }
         }
     }
-    assert!(accepted > 0);
+    // Each connection answers some, even on a machine that is busy.
+    assert!(accepted > 2 * 8, "{accepted}");
     let loads = "SELECT count(*) FROM intake.raw_loads";
     assert_eq!(owner.one::<i64>(loads, &[]).await, accepted);
     ingest(client, 1_000).await.0.unwrap();
