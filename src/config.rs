@@ -100,7 +100,8 @@ pub struct ServiceSettings {
     #[arg(long, env = "LEADVAULT_WORKER_THREADS")]
     pub worker_threads: Option<NonZeroUsize>,
 
-    /// How many database connections are kept at the most.
+    /// How many database connections are kept at the most. Exports have half of them at the most, one client half of
+    /// that, and each at least one: in a pool of one an export is in the way of everything else until it ends.
     #[arg(long, env = "LEADVAULT_POOL_SIZE", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     pub pool_size: u32,
 

@@ -1,6 +1,8 @@
 //! What the services of the vault and of golden records stand on: connections, limits, and the tasks that outlive
 //! the caller who began them.
 
+mod queue;
+
 use std::sync::Arc;
 
 use futures_util::{
@@ -11,11 +13,11 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Response, Status};
 use tracing::Instrument as _;
 
+use self::queue::Queue;
 use crate::{
     config::Limits,
     db::{self, Batcher, Call, Pool, PooledConnection, SharedConnection},
@@ -130,9 +132,9 @@ impl Room {
     }
 
     /// Starts a job of the server's own that answers in a stream. What it fails with ends the stream, however late its
-    /// client comes to read it: it goes beside the messages, which may wait for a client that does not take them. A job
-    /// that is lost is a failure, too; only one that did all of its work ends without a word. The job has the place of
-    /// its call, which is free by the time that its end is read.
+    /// client comes to read it: it goes beside the messages, which may wait for a client that does not take them, and
+    /// which are dropped where the job fails for that. A job that is lost is a failure, too; only one that did all of its
+    /// work ends without a word. The job has the place of its call, which is free by the time that its end is read.
     pub(crate) fn stream<T: Send + 'static, Job>(
         self: &Arc<Self>,
         job: impl FnOnce(Arc<Self>, Answers<T>) -> Job,
@@ -142,11 +144,18 @@ impl Room {
     {
         let (answers, messages) = mpsc::channel(ANSWER_BUFFER);
         let (ending, end) = oneshot::channel();
+        let messages = Queue::new(messages);
+        let unread = messages.unread();
         let job = job(Arc::clone(self), answers);
         let place = Place::of_call();
         let job = async move {
             let end = match job.await {
-                Err(Ended::Failed(error)) => Some(error.into()),
+                Err(Ended::Failed(error)) => {
+                    if matches!(error, Error::StreamStalled(_)) {
+                        unread.drop_all();
+                    }
+                    Some(error.into())
+                }
                 Err(Ended::Cancelled) | Ok(()) => None,
             };
             drop(place);
@@ -159,7 +168,7 @@ impl Room {
                 .unwrap_or_else(|lost| Some(Error::internal(lost).into()))
         });
         let last_word = last_word.filter_map(async |end: Option<Status>| end.map(Err));
-        Response::new(ReceiverStream::new(messages).chain(last_word).boxed())
+        Response::new(messages.stream().chain(last_word).boxed())
     }
 
     /// A connection for the next chunk of a job. It is waited for as long as somebody listens and the server does not

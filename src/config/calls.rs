@@ -9,11 +9,12 @@ use clap::Args;
 
 /// How long calls may take, and how many there may be at the same time. A call with a stream, either way,
 /// counts among the streams and not among the calls. Health and reflection do not count among them; those who watch
-/// them have as many streams of their own.
+/// them have as many streams of their own, and looks at the health a limit that is no setting.
 #[derive(Args, Clone, Debug)]
 pub struct CallSettings {
     /// How long a call without a stream may take where the caller gave no `grpc-timeout`, in seconds. The request of
-    /// every call has to be there by then, and the answer of a stream to have begun.
+    /// every call has to be there by then, and the answer of a stream to have begun. Who leaves an answer unread for
+    /// this long loses it: it ends as one past its deadline, or its connection is closed.
     #[arg(long, env = "LEADVAULT_DEFAULT_DEADLINE_SECONDS", default_value = "30", value_parser = super::seconds_of_a_day)]
     pub default_deadline: Duration,
 
@@ -25,7 +26,8 @@ pub struct CallSettings {
     #[arg(long, env = "LEADVAULT_MAX_CALLS_PER_CLIENT", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_calls_per_client: u32,
 
-    /// The most streams that are served at the same time.
+    /// The most streams that are served at the same time; with those that have ended, and whose answer was not read
+    /// yet, there may be twice as many.
     #[arg(long, env = "LEADVAULT_MAX_STREAMS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_streams: u32,
 

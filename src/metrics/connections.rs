@@ -9,6 +9,7 @@ use prometheus_client::{
 pub(super) struct Connections {
     pub(super) open: Gauge,
     pub(super) refused: Counter,
+    pub(super) handshakes_failed: Counter,
 }
 
 impl Connections {
@@ -23,6 +24,11 @@ impl Connections {
             "connections_refused",
             "Connections that were closed at once, since as many were open as may be",
             connections.refused.clone(),
+        );
+        registry.register(
+            "tls_handshakes_failed",
+            "Connections that came to no end of their handshake of TLS",
+            connections.handshakes_failed.clone(),
         );
         connections
     }

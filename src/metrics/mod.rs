@@ -103,6 +103,11 @@ impl Metrics {
         self.0.connections.refused.inc();
     }
 
+    /// A client and this server did not come to terms over TLS.
+    pub(crate) fn tls_handshake_failed(&self) {
+        self.0.connections.handshakes_failed.inc();
+    }
+
     /// Rows of a source were stored or refused; only those that are new.
     pub(crate) fn rows(&self, source: &str, tally: Tally) {
         self.0.rows.count(source, tally);

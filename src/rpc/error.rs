@@ -227,12 +227,12 @@ pub enum Error {
     },
     /// As many calls or streams as there may be.
     #[error(
-        "{limit} {what}{} are on their way, as many as are taken (setting {}); try again",
-        if *.of_client { " of yours" } else { "" },
-        too_many_setting(what, *of_client)
+        "{limit} {what}{} are on their way, as many as are taken{}; try again",
+        of_yours(*of_client),
+        named(too_many_setting(what, *of_client))
     )]
     TooMany {
-        /// `calls` or `streams`.
+        /// `calls`, `streams` or `probes`.
         what: &'static str,
         /// How many there may be.
         limit: u32,
@@ -249,11 +249,15 @@ pub enum Error {
     },
     /// As many exports run as may.
     #[error(
-        "{limit} exports run, as many as may (half of setting pool-size, {pool_size}: each keeps a database connection to its end); try again when one has ended"
+        "{limit} exports{} run or wait to be read, as many as may ({} of setting pool-size, {pool_size}, and at least one: each keeps a database connection until all of it is read); try again when one has ended",
+        of_yours(*of_client),
+        if *.of_client { "a quarter" } else { "half" }
     )]
     TooManyExports {
         /// How many may run.
         limit: u32,
+        /// Whether of one client, or over all.
+        of_client: bool,
         /// How many connections the pool has.
         pool_size: u32,
     },
@@ -326,10 +330,20 @@ fn unavailable(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> &'sta
     }
 }
 
-/// The setting that limits calls or streams.
-fn too_many_setting(what: &str, of_client: bool) -> String {
-    let whose = if of_client { "-per-client" } else { "" };
-    format!("max-{what}{whose}")
+/// The setting that limits calls or streams; probes have none.
+fn too_many_setting(what: &str, of_client: bool) -> Option<&'static str> {
+    match (what, of_client) {
+        ("calls", false) => Some("max-calls"),
+        ("calls", true) => Some("max-calls-per-client"),
+        ("streams", false) => Some("max-streams"),
+        ("streams", true) => Some("max-streams-per-client"),
+        _ => None,
+    }
+}
+
+/// Whose there are too many of.
+fn of_yours(of_client: bool) -> &'static str {
+    if of_client { " of yours" } else { "" }
 }
 
 /// How an error names the setting that holds its limit.

@@ -28,7 +28,7 @@ use self::{
     connections::Entrance,
     deadline::DeadlineLayer,
     doors::{Doors, GuardLayer},
-    in_flight::InFlightLayer,
+    in_flight::{InFlightLayer, most_of_a_connection},
     methods::Methods,
     observe::{ObserveLayer, Traces},
     ops::{Ops, OpsServer, PoolCollector, Queues},
@@ -134,7 +134,7 @@ impl Server {
         let sweep = Sweep::new(pool.clone(), &settings.enrichment, metrics.clone());
         let observe = ObserveLayer::new(metrics.clone(), traces.clone());
         let health_watch = health::watch(health.clone(), pool.clone());
-        let entrance = Entrance::new(listener, settings.calls.max_connections, metrics.clone());
+        let entrance = Entrance::new(listener, &settings, metrics.clone());
         let tls = doors.tls().map(TlsAcceptor::from);
         let router = router(
             settings,
@@ -345,7 +345,7 @@ fn transport(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .max_concurrent_streams(Some(max_streams_per_connection(calls)))
+        .max_concurrent_streams(Some(most_of_a_connection(calls)))
         // First, so that what the layers after it refuse is seen, too.
         .layer(observe)
         .layer(doors.layer())
@@ -360,12 +360,6 @@ fn limited(settings: &CallSettings) -> Result<(InFlightLayer, DeadlineLayer), Er
         InFlightLayer::new(Arc::clone(&methods), settings),
         DeadlineLayer::new(methods, settings.default_deadline),
     ))
-}
-
-/// What HTTP/2 lets one connection have: more than a client may, so that it is refused with words and at once. One
-/// call more than HTTP/2 allows would wait at the client, in silence.
-fn max_streams_per_connection(settings: &CallSettings) -> u32 {
-    2 * (settings.max_calls + settings.max_streams) + 256
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -12,7 +12,7 @@ use crate::{
     metrics::Metrics,
     proto::vault::v1::{self as pb, vault_service_server::VaultService},
     room::{AnswerStream, Room},
-    rpc::actor,
+    rpc::{actor, client},
 };
 
 /// The Vault service.
@@ -85,8 +85,10 @@ impl VaultService for Vault {
         &self,
         request: Request<pb::ExportContactsRequest>,
     ) -> Result<Response<Self::ExportContactsStream>, Status> {
-        let call = contacts::Export::admit(&self.exports, request.into_inner())?;
-        Ok(self.room.stream(|room, answers| call.run(room, answers)))
+        let client = client(&request);
+        let (call, place) = contacts::Export::admit(&self.exports, client, request.into_inner())?;
+        let answer = self.room.stream(|room, answers| call.run(room, answers));
+        Ok(answer.map(|answer| place.until_read(answer)))
     }
 
     async fn update_contact(

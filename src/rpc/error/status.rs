@@ -234,16 +234,19 @@ impl Error {
                 what,
                 limit,
                 of_client,
-            } => vec![
-                ("what", (*what).to_owned()),
-                ("limit", limit.to_string()),
-                ("setting", too_many_setting(what, *of_client)),
-            ],
+            } => {
+                let mut metadata = vec![("what", (*what).to_owned()), ("limit", limit.to_string())];
+                let setting = too_many_setting(what, *of_client);
+                metadata.extend(setting.map(|setting| ("setting", setting.to_owned())));
+                metadata
+            }
             Self::QueueFull { limit } => vec![
                 ("what", "messages".to_owned()),
                 ("limit", limit.to_string()),
             ],
-            Self::TooManyExports { limit, pool_size } => vec![
+            Self::TooManyExports {
+                limit, pool_size, ..
+            } => vec![
                 ("what", "exports".to_owned()),
                 ("limit", limit.to_string()),
                 ("pool_size", pool_size.to_string()),

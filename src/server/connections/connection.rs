@@ -1,19 +1,21 @@
-//! A connection that was let in: it counts while it is open, and its client has to begin to speak HTTP/2 in time.
+//! A connection that was let in: it counts while it is open, and its client has to begin to speak HTTP/2, and to take
+//! its answers, in time.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::OwnedSemaphorePermit,
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 use tonic::transport::server::Connected;
 
+use super::{Times, peer::Peer, unread::Unread};
 use crate::metrics::Metrics;
 
 /// The bytes that every client of HTTP/2 begins with (RFC 9113, 3.4). What comes after them is under the watch of
@@ -42,10 +44,13 @@ impl Drop for Open {
     }
 }
 
-/// A connection, which fails where its client does not begin to speak in time.
+/// A connection, which fails where its client does not do what it has to in time.
 pub(in crate::server) struct Connection<IO> {
     inner: IO,
+    peer: Peer,
     preface: Option<Preface>,
+    /// Of the answers of calls, and of streams.
+    clocks: [Clock; 2],
     _open: Open,
 }
 
@@ -55,25 +60,99 @@ struct Preface {
     timer: Pin<Box<Sleep>>,
 }
 
-impl<IO> Connection<IO> {
-    /// The time begins now.
-    pub(super) fn new(inner: IO, open: Open, preface_time: Duration) -> Self {
+/// The periods of what is unread.
+struct Clock {
+    unread: Unread,
+    period: Duration,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Clock {
+    fn new(unread: Unread, period: Duration) -> Self {
+        Self {
+            unread,
+            period,
+            timer: Box::pin(sleep(period)),
+        }
+    }
+
+    /// Whether an answer was left unread for too long. Whoever waits is woken when it may be.
+    fn is_over(&mut self, context: &mut Context<'_>, waits: bool) -> bool {
+        loop {
+            let is_elapsed = if waits {
+                self.timer.as_mut().poll(context).is_ready()
+            } else {
+                self.timer.is_elapsed()
+            };
+            if !is_elapsed {
+                return false;
+            }
+            if !self.unread.next_period() {
+                return true;
+            }
+            self.timer.as_mut().reset(Instant::now() + self.period);
+        }
+    }
+}
+
+impl<IO> Connection<IO>
+where
+    IO: Connected,
+    Peer: From<IO::ConnectInfo>,
+{
+    /// The times begin now.
+    pub(super) fn new(inner: IO, open: Open, times: Times) -> Self {
+        let peer = Peer::from(inner.connect_info());
         Self {
             inner,
             preface: Some(Preface {
                 bytes: PREFACE_BYTES,
-                timer: Box::pin(sleep(preface_time)),
+                timer: Box::pin(sleep(times.preface)),
             }),
+            clocks: [
+                Clock::new(peer.unread_of_calls.clone(), times.of_call),
+                Clock::new(peer.unread_of_streams.clone(), times.of_stream),
+            ],
+            peer,
             _open: open,
         }
     }
 }
 
-impl<IO: Connected> Connected for Connection<IO> {
-    type ConnectInfo = IO::ConnectInfo;
+impl<IO> Connection<IO> {
+    /// What came of reading or writing, unless the client's time is over.
+    fn in_time<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let waits = polled.is_pending();
+        let mut clocks = self.clocks.iter_mut();
+        let is_silent = match &mut self.preface {
+            Some(preface) => waits && preface.timer.as_mut().poll(context).is_ready(),
+            None => false,
+        };
+        if is_silent || clocks.any(|clock| clock.is_over(context, waits)) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        polled
+    }
 
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.inner.connect_info()
+    fn has_read(&mut self, bytes: usize) {
+        if let Some(preface) = &mut self.preface {
+            preface.bytes = preface.bytes.saturating_sub(bytes);
+            if preface.bytes == 0 {
+                self.preface = None;
+            }
+        }
+    }
+}
+
+impl<IO> Connected for Connection<IO> {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
     }
 }
 
@@ -83,20 +162,10 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { inner, preface, .. } = &mut *self;
-        let Some(awaited) = preface else {
-            return Pin::new(inner).poll_read(context, buffer);
-        };
         let before = buffer.filled().len();
-        let Poll::Ready(read) = Pin::new(inner).poll_read(context, buffer) else {
-            ready!(awaited.timer.as_mut().poll(context));
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        };
-        awaited.bytes = awaited.bytes.saturating_sub(buffer.filled().len() - before);
-        if awaited.bytes == 0 {
-            *preface = None;
-        }
-        Poll::Ready(read)
+        let read = Pin::new(&mut self.inner).poll_read(context, buffer);
+        self.has_read(buffer.filled().len() - before);
+        self.in_time(context, read)
     }
 }
 
@@ -106,11 +175,13 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.in_time(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        self.in_time(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -122,7 +193,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
+        self.in_time(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {

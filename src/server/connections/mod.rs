@@ -2,13 +2,17 @@
 //!
 //! Guarantees:
 //! * No more are open than the setting says: one more is closed at once, and a warning says so.
-//! * Who says nothing is closed: the handshake of TLS has [`HANDSHAKE_TIME`], and the first bytes of HTTP/2 have
+//! * Who says nothing is closed: the handshake of TLS has [`handshake::HANDSHAKE_TIME`], and the first bytes of HTTP/2 have
 //!   [`PREFACE_TIME`] after it. Whoever has said them is asked by pings from then on whether it is still there.
+//! * Who does not take an answer is closed after the time that it has for that, at the latest after twice that.
 //! * An error of the listener, such as too many open files, is a warning and a pause, never the end and never a busy
 //!   loop. Warnings come at most once in [`Seldom::PERIOD`], with how many were left out.
 
 mod connection;
+mod handshake;
+mod peer;
 mod seldom;
+mod unread;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,34 +24,61 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::StreamExt as _;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 
-pub(super) use self::connection::Connection;
-use self::{connection::Open, seldom::Seldom};
-use crate::metrics::Metrics;
+pub(super) use self::{
+    connection::Connection,
+    peer::Peer,
+    unread::{Unread, Waiting},
+};
+use self::{connection::Open, handshake::Handshakes, seldom::Seldom};
+use crate::{config::ServiceSettings, metrics::Metrics};
 
-/// How long a client has for the handshake of TLS.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-/// How long it then has for the first bytes of HTTP/2.
+/// How long a client has for the first bytes of HTTP/2, once it may speak.
 const PREFACE_TIME: Duration = Duration::from_secs(10);
 /// How long nobody is let in after an error: whatever there is too little of may be given back meanwhile.
 const PAUSE: Duration = Duration::from_millis(100);
 /// After how much silence the system asks whether the other machine is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
+/// How long a client has.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// To begin.
+    preface: Duration,
+    /// To take the answer of a call, or twice that.
+    of_call: Duration,
+    /// To take a message of a stream that has ended, or twice that.
+    of_stream: Duration,
+}
+
+impl Times {
+    fn of(settings: &ServiceSettings) -> Self {
+        let default = settings.calls.default_deadline;
+        Self {
+            preface: PREFACE_TIME,
+            of_call: default,
+            // The last word waits for who was told that nothing of it is waited for any more.
+            of_stream: default.max(settings.limits.stream_idle_timeout),
+        }
+    }
+}
+
 /// Lets connections in.
 pub(super) struct Entrance {
     incoming: TcpIncoming,
     places: Arc<Semaphore>,
     limit: u32,
+    times: Times,
     metrics: Metrics,
     full: Seldom,
     failing: Seldom,
 }
 
 impl Entrance {
-    /// An entrance for so many connections at the same time.
-    pub(super) fn new(listener: TcpListener, limit: u32, metrics: Metrics) -> Self {
+    /// An entrance for as many connections as may be.
+    pub(super) fn new(listener: TcpListener, settings: &ServiceSettings, metrics: Metrics) -> Self {
+        let limit = settings.calls.max_connections;
         Self {
             incoming: TcpIncoming::from(listener)
                 .with_nodelay(Some(true))
@@ -56,6 +87,7 @@ impl Entrance {
                 usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS),
             )),
             limit,
+            times: Times::of(settings),
             metrics,
             full: Seldom::default(),
             failing: Seldom::default(),
@@ -74,7 +106,8 @@ impl Entrance {
         self,
         acceptor: TlsAcceptor,
     ) -> impl Stream<Item = Result<Connection<TlsStream<TcpStream>>, Infallible>> + Send {
-        self.connections(move |connection| shake_hands(acceptor.clone(), connection))
+        let handshakes = Handshakes::new(acceptor, self.metrics.clone());
+        self.connections(move |connection| handshakes.clone().shake_hands(connection))
     }
 
     fn connections<IO, Opening>(
@@ -82,7 +115,8 @@ impl Entrance {
         open: impl Fn(TcpStream) -> Opening + Send + Sync,
     ) -> impl Stream<Item = Result<Connection<IO>, Infallible>> + Send
     where
-        IO: Send + 'static,
+        IO: Connected + Send + 'static,
+        Peer: From<IO::ConnectInfo>,
         Opening: Future<Output = Option<IO>> + Send + 'static,
     {
         // What is being opened ends with the stream.
@@ -99,7 +133,8 @@ impl Entrance {
         opening: &mut JoinSet<Option<Connection<IO>>>,
     ) -> Connection<IO>
     where
-        IO: Send + 'static,
+        IO: Connected + Send + 'static,
+        Peer: From<IO::ConnectInfo>,
         Opening: Future<Output = Option<IO>> + Send + 'static,
     {
         loop {
@@ -111,9 +146,9 @@ impl Entrance {
                 }
                 Some(accepted) = self.incoming.next() => {
                     if let Some((accepted, place)) = self.admit(accepted).await {
-                        let connection = open(accepted);
+                        let (connection, times) = (open(accepted), self.times);
                         opening.spawn(async move {
-                            Some(Connection::new(connection.await?, place, PREFACE_TIME))
+                            Some(Connection::new(connection.await?, place, times))
                         });
                     }
                 }
@@ -172,19 +207,4 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
             | io::ErrorKind::TimedOut
     )
-}
-
-async fn shake_hands(acceptor: TlsAcceptor, connection: TcpStream) -> Option<TlsStream<TcpStream>> {
-    let peer = connection.peer_addr().ok().map(tracing::field::display);
-    match tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(connection)).await {
-        Ok(Ok(connection)) => Some(connection),
-        Ok(Err(error)) => {
-            tracing::debug!(peer, %error, "the TLS handshake failed");
-            None
-        }
-        Err(_) => {
-            tracing::debug!(peer, "the TLS handshake took too long");
-            None
-        }
-    }
 }

@@ -12,11 +12,7 @@ use std::{
 
 use futures_util::future::Either;
 use http::{Extensions, HeaderMap, Request, Response, header::AUTHORIZATION};
-use tonic::{
-    Status,
-    body::Body,
-    transport::server::{TcpConnectInfo, TlsConnectInfo},
-};
+use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 use super::{
@@ -24,7 +20,11 @@ use super::{
     clients::{Client, Clients, ClientsFile},
     roles::{Role, Rules},
 };
-use crate::{config::Reflection, rpc::Error, server::observe::Caller};
+use crate::{
+    config::Reflection,
+    rpc::Error,
+    server::{connections::Peer, observe::Caller},
+};
 
 const HEALTH: &str = "/grpc.health.v1.Health/";
 const REFLECTION: &str = "/grpc.reflection.";
@@ -92,9 +92,9 @@ fn identify(
         let client = token.and_then(|token| clients.with_token(token));
         return client.cloned().ok_or(Error::InvalidToken);
     }
-    let connection = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
-    let certificates = connection.and_then(TlsConnectInfo::peer_certs);
-    let Some(certificate) = certificates.as_ref().and_then(|chain| chain.first()) else {
+    let peer = extensions.get::<Peer>();
+    let certificates = peer.and_then(|peer| peer.certificates.as_ref());
+    let Some(certificate) = certificates.and_then(|chain| chain.first()) else {
         return Err(Error::NoCredentials);
     };
     let names = certificate::names(certificate);

@@ -4,66 +4,76 @@
 //! * One too many is refused at once with `RESOURCE_EXHAUSTED`, the limit and its setting, and waits nowhere.
 //! * A call counts until its answer is sent or its client is gone, however it ends.
 //! * A stream counts until the job that makes its answer has ended: it works for as long, though its client is gone,
-//!   and no longer, though its client does not read. What a client leaves unread is bounded, too: it has at the most
-//!   [`ANSWERS_A_STREAM`] times as many answers open as it may have streams, and nobody else's place is taken by them.
-//! * Calls do not take the place of streams, nor streams that of calls. Health and reflection count for neither; those
-//!   who watch them count among themselves, with the limits of streams.
+//!   and no longer, though its client does not read. What is left unread is bounded, too: there are at the most
+//!   [`ANSWERS_A_STREAM`] times as many answers open as there may be streams, over all and of a client.
+//! * Nobody leaves an answer unread for ever. That of a call is to be taken within the default deadline, and each message
+//!   of a stream that has ended within the idle timeout of streams, where that is longer. Who reads on, slower than that,
+//!   is told of the call's deadline; who does not read at all loses the connection, after twice that time at the latest.
+//! * Calls do not take the place of streams, nor streams that of calls. Health and reflection count for neither: those
+//!   who watch them count among themselves, with the limits of streams, and looks at the health have [`PROBES`].
 //!
 //! A client is its authenticated name; without one, its address.
 
 mod body;
-mod counts;
+mod held;
 
 use std::{
-    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use http::{Extensions, Request, Response};
 use pin_project_lite::pin_project;
 use tokio::task::futures::TaskLocalFuture;
-use tonic::{
-    Status,
-    body::Body,
-    transport::server::{TcpConnectInfo, TlsConnectInfo},
-};
+use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 use self::{
-    body::held,
-    counts::{Counts, Permit},
+    body::{Due, held},
+    held::{Held, Job},
 };
-use super::methods::{Kind, Methods};
+use super::{
+    connections::Peer,
+    methods::{Kind, Methods},
+};
 use crate::{
     config::CallSettings,
     domain::Actor,
-    rpc::{Error, Handover},
+    rpc::{Client, Counts, Error, Full, Handover, Permit},
 };
 
-/// How many answers of a client's streams may be open for each stream that it may have: those of streams that have
-/// ended, and wait to be read, are among them.
+/// How many answers of streams may be open for each stream that there may be: those of streams that have ended, and
+/// wait to be read, are among them.
 const ANSWERS_A_STREAM: u32 = 2;
+/// How many looks at the health there may be at the same time: each is over at once, unless somebody means harm.
+const PROBES: u32 = 1_024;
+const PROBES_PER_CLIENT: u32 = 64;
+/// How many refusals of a client may be on their way on a connection.
+const REFUSALS: u32 = 256;
 
-/// Who is counted.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Client {
-    Named(Actor),
-    Address(Option<IpAddr>),
+/// What HTTP/2 lets one connection have: all that one client may, and the refusals of what it may not, so that it hears
+/// of them at once. One call more than HTTP/2 allows waits at the client, in silence.
+pub(super) fn most_of_a_connection(settings: &CallSettings) -> u32 {
+    let streams = settings.max_streams_per_client;
+    let (answers, watches) = (streams.saturating_mul(ANSWERS_A_STREAM), streams);
+    [
+        settings.max_calls_per_client,
+        answers,
+        watches,
+        PROBES_PER_CLIENT,
+        REFUSALS,
+    ]
+    .into_iter()
+    .fold(0, u32::saturating_add)
 }
 
-impl Client {
-    fn of(extensions: &Extensions) -> Self {
-        if let Some(name) = extensions.get::<Actor>() {
-            return Self::Named(name.clone());
-        }
-        let over_tls = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
-        let connection = extensions
-            .get::<TcpConnectInfo>()
-            .or_else(|| over_tls.map(TlsConnectInfo::get_ref));
-        let address = connection.and_then(TcpConnectInfo::remote_addr);
-        Self::Address(address.map(|address| address.ip().to_canonical()))
+/// Whom a request comes from.
+fn client(extensions: &Extensions) -> Client {
+    match extensions.get::<Actor>() {
+        Some(name) => Client::Named(name.clone()),
+        None => Client::Address(extensions.get::<Peer>().and_then(|peer| peer.address)),
     }
 }
 
@@ -71,47 +81,73 @@ impl Client {
 #[derive(Clone, Debug)]
 pub(super) struct InFlightLayer {
     methods: Arc<Methods>,
+    answer_time: Duration,
     calls: Arc<Counts>,
     streams: Arc<Counts>,
     answers: Arc<Counts>,
     watches: Arc<Counts>,
+    probes: Arc<Counts>,
 }
 
 /// What a call counts as.
 enum Places {
-    /// Nothing.
-    None,
     /// One place, until its answer is sent.
-    Call(Permit),
+    Call(Arc<Held>),
+    /// The same, for as long as it likes.
+    Watch(Arc<Held>),
     /// A place for its job, and one for its answer.
-    Stream { job: Permit, answer: Permit },
+    Stream { job: Job, answer: Arc<Held> },
 }
 
 impl InFlightLayer {
     pub(super) fn new(methods: Arc<Methods>, settings: &CallSettings) -> Self {
         let (all, of_client) = (settings.max_streams, settings.max_streams_per_client);
-        let answers_of_client = of_client.saturating_mul(ANSWERS_A_STREAM);
         Self {
             methods,
-            calls: Counts::new("calls", settings.max_calls, settings.max_calls_per_client),
-            streams: Counts::new("streams", all, of_client),
-            answers: Counts::new("streams", u32::MAX, answers_of_client),
-            watches: Counts::new("streams", all, of_client),
+            answer_time: settings.default_deadline,
+            calls: Counts::new(settings.max_calls, settings.max_calls_per_client),
+            streams: Counts::new(all, of_client),
+            answers: Counts::new(
+                all.saturating_mul(ANSWERS_A_STREAM),
+                of_client.saturating_mul(ANSWERS_A_STREAM),
+            ),
+            watches: Counts::new(all, of_client),
+            probes: Counts::new(PROBES, PROBES_PER_CLIENT),
         }
     }
 
-    fn enter<B>(&self, request: &Request<B>) -> Result<Places, Error> {
-        let client = || Client::of(request.extensions());
+    /// Finds the places of a call. What makes the answer of a stream is told whose it is.
+    fn enter<B>(&self, request: &mut Request<B>) -> Result<Places, Error> {
+        let client = client(request.extensions());
+        let peer = request.extensions().get::<Peer>();
+        let of_calls = peer.map(|peer| &peer.unread_of_calls).cloned();
         Ok(match self.methods.kind(request.uri().path()) {
-            Kind::Probe => Places::None,
-            Kind::Watch => Places::Call(Counts::enter(&self.watches, client())?),
-            Kind::Unary => Places::Call(Counts::enter(&self.calls, client())?),
-            Kind::Stream => Places::Stream {
-                job: Counts::enter(&self.streams, client())?,
-                answer: Counts::enter(&self.answers, client())?,
-            },
+            Kind::Probe => {
+                Places::Call(Held::new(enter(&self.probes, client, "probes")?, of_calls))
+            }
+            Kind::Watch => Places::Watch(Held::new(enter(&self.watches, client, "streams")?, None)),
+            Kind::Unary => Places::Call(Held::new(enter(&self.calls, client, "calls")?, of_calls)),
+            Kind::Stream => {
+                let of_streams = peer.map(|peer| &peer.unread_of_streams).cloned();
+                let job = enter(&self.streams, client.clone(), "streams")?;
+                let answer = enter(&self.answers, client.clone(), "streams")?;
+                request.extensions_mut().insert(client);
+                let answer = Held::new(answer, of_streams);
+                Places::Stream {
+                    job: Job::new(job, &answer),
+                    answer,
+                }
+            }
         })
     }
+}
+
+fn enter(counts: &Arc<Counts>, client: Client, what: &'static str) -> Result<Permit, Error> {
+    Counts::enter(counts, client).map_err(|Full { limit, of_client }| Error::TooMany {
+        what,
+        limit,
+        of_client,
+    })
 }
 
 impl<S> Layer<S> for InFlightLayer {
@@ -144,25 +180,30 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (inner, permit) = match self.layer.enter(&request) {
-            Ok(Places::None) => (self.inner.call(request), None),
-            Ok(Places::Call(permit)) => (self.inner.call(request), Some(permit)),
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match self.layer.enter(&mut request) {
+            Ok(Places::Call(answer)) => Counted::Call {
+                inner: self.inner.call(request),
+                answer: Some(answer),
+                time: Some(self.layer.answer_time),
+            },
+            Ok(Places::Watch(answer)) => Counted::Call {
+                inner: self.inner.call(request),
+                answer: Some(answer),
+                time: None,
+            },
             Ok(Places::Stream { job, answer }) => {
                 let place = Handover::new(job);
-                return Counted::Stream {
+                Counted::Stream {
                     inner: place.clone().scope(self.inner.call(request)),
                     place,
                     answer: Some(answer),
-                };
+                }
             }
-            Err(refusal) => {
-                return Counted::Refused {
-                    refusal: Some(refusal.into()),
-                };
-            }
-        };
-        Counted::Call { inner, permit }
+            Err(refusal) => Counted::Refused {
+                refusal: Some(refusal.into()),
+            },
+        }
     }
 }
 
@@ -173,13 +214,15 @@ pin_project! {
         Call {
             #[pin]
             inner: F,
-            permit: Option<Permit>,
+            answer: Option<Arc<Held>>,
+            // Within which its answer is to be taken.
+            time: Option<Duration>,
         },
         Stream {
             #[pin]
             inner: TaskLocalFuture<Handover, F>,
             place: Handover,
-            answer: Option<Permit>,
+            answer: Option<Arc<Held>>,
         },
         Refused { refusal: Option<Status> },
     }
@@ -193,20 +236,31 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            CountedProjection::Call { inner, permit } => {
-                let answered = ready!(inner.poll(context));
-                let permit = permit.take();
-                Poll::Ready(answered.map(|response| held(response, permit)))
+            CountedProjection::Call {
+                inner,
+                answer,
+                time,
+            } => {
+                let response = ready!(inner.poll(context))?;
+                Poll::Ready(Ok(match answer.take() {
+                    Some(answer) => {
+                        answer.wait();
+                        held(response, answer, time.map(Due::after), None)
+                    }
+                    None => response,
+                }))
             }
             CountedProjection::Stream {
                 inner,
                 place,
                 answer,
             } => {
-                let answered = ready!(inner.poll(context));
+                let response = ready!(inner.poll(context))?;
                 // Without a job, the answer has its place.
-                let places = answer.take().map(|answer| (answer, place.take()));
-                Poll::Ready(answered.map(|response| held(response, places)))
+                Poll::Ready(Ok(match answer.take() {
+                    Some(answer) => held(response, answer, None, place.take()),
+                    None => response,
+                }))
             }
             CountedProjection::Refused { refusal } => {
                 let refusal = refusal.take().unwrap_or_else(|| Status::unknown(""));

@@ -5,6 +5,7 @@
 //! machine only.
 
 mod bounded;
+mod entrance;
 mod host;
 mod metrics_page;
 mod pool;
@@ -18,7 +19,7 @@ use axum::{Router, middleware::from_fn};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use self::status::Status;
+use self::{entrance::Entrance, status::Status};
 pub(super) use self::{pool::PoolCollector, queues::Queues};
 use crate::{db::Pool, metrics::Metrics};
 
@@ -80,7 +81,7 @@ impl OpsServer {
         if address.ip().is_loopback() {
             pages = pages.layer(from_fn(host::only_this_machine));
         }
-        let server = axum::serve(listener, pages).with_graceful_shutdown(stopped);
+        let server = axum::serve(Entrance::new(listener), pages).with_graceful_shutdown(stopped);
         Self {
             address,
             stop,

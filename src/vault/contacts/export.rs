@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use diesel_async::AsyncPgConnection;
-use futures_util::TryStreamExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     super::repository::contacts::{self as repository, ContactFilter},
@@ -12,8 +11,8 @@ use super::{
 };
 use crate::{
     proto::vault::v1 as pb,
-    room::{Answers, Ended, Room},
-    rpc::Error,
+    room::{AnswerStream, Answers, Ended, Room},
+    rpc::{Client, Counts, Error, Permit},
 };
 
 /// The most contacts of a message, and of one look at the cursor.
@@ -23,12 +22,12 @@ const MESSAGE_CONTACTS: u32 = 500;
 const MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// Where exports run. Each keeps a connection to its end, however slow its client is, so they have half of the pool
-/// at the most, and the other half is for calls.
+/// at the most, and the other half is for calls; one client has half of that. Where the half is none they have one all
+/// the same: in a pool of one, an export is in the way of everything else.
 #[derive(Clone)]
 pub(in crate::vault) struct Exports {
     pool_size: u32,
-    most: u32,
-    places: Arc<Semaphore>,
+    places: Arc<Counts>,
 }
 
 impl Exports {
@@ -37,16 +36,15 @@ impl Exports {
         let most = (pool_size / 2).max(1);
         Self {
             pool_size,
-            most,
-            places: Arc::new(Semaphore::new(most as usize)),
+            places: Counts::new(most, (most / 2).max(1)),
         }
     }
 
     /// Takes a place, or says at once that there is none.
-    fn enter(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        place.map_err(|_| Error::TooManyExports {
-            limit: self.most,
+    fn enter(&self, client: Client) -> Result<Permit, Error> {
+        Counts::enter(&self.places, client).map_err(|full| Error::TooManyExports {
+            limit: full.limit,
+            of_client: full.of_client,
             pool_size: self.pool_size,
         })
     }
@@ -55,19 +53,37 @@ impl Exports {
 /// One call of `ExportContacts`, parsed and admitted.
 pub(in crate::vault) struct Export {
     filter: ContactFilter,
-    _place: OwnedSemaphorePermit,
+    _place: Arc<Permit>,
+}
+
+/// The place of an export, which its answer has, too.
+pub(in crate::vault) struct ExportPlace(Arc<Permit>);
+
+impl ExportPlace {
+    /// Keeps the place until the answer is read to its end or dropped: what waits to be read is megabytes.
+    pub(in crate::vault) fn until_read<T: Send + 'static>(
+        self,
+        answer: AnswerStream<T>,
+    ) -> AnswerStream<T> {
+        let end = stream::once(async move { drop(self.0) });
+        answer.chain(end.filter_map(async |()| None)).boxed()
+    }
 }
 
 impl Export {
     /// Reads a request and finds a place for it.
     pub(in crate::vault) fn admit(
         exports: &Exports,
+        client: Client,
         request: pb::ExportContactsRequest,
-    ) -> Result<Self, Error> {
-        Ok(Self {
-            filter: convert::filter(request.filter.unwrap_or_default())?,
-            _place: exports.enter()?,
-        })
+    ) -> Result<(Self, ExportPlace), Error> {
+        let filter = convert::filter(request.filter.unwrap_or_default())?;
+        let place = Arc::new(exports.enter(client)?);
+        let export = Self {
+            filter,
+            _place: Arc::clone(&place),
+        };
+        Ok((export, ExportPlace(place)))
     }
 
     /// Sends what the filter matches until it is all sent, the client is gone or the server shuts down. A

@@ -3,7 +3,7 @@
 use tonic::{Code, Status};
 
 use super::{Authority, Signed, actors, client, ingest, tls_flags};
-use crate::harness::{App, Workspace, refusal};
+use crate::harness::{App, Workspace, refusal, until};
 
 /// A server that takes clients' certificates of an authority, and a file of clients.
 async fn server(workspace: &Workspace, authority: &Authority, clients: &str) -> App {
@@ -41,6 +41,13 @@ async fn a_server_is_trusted_by_its_authority_alone() {
     let plain = tonic::transport::Endpoint::from_shared(plain).unwrap();
     let said = ingest(plain.connect_lazy(), None).await;
     assert_eq!(refusal(said).reason, "", "nothing but TLS is spoken");
+    until("both to be counted", async || {
+        let (_, metrics) = app.page("/metrics").await;
+        let line = "leadvault_tls_handshakes_failed_total ";
+        let count = metrics.lines().find_map(|text| text.strip_prefix(line));
+        (count.unwrap().parse::<u64>().unwrap() >= 2).then_some(())
+    })
+    .await;
     app.stop().await;
 }
 

@@ -85,3 +85,55 @@ async fn one_connection_too_many_is_closed_at_once() {
     until_open(&app, 0.0).await;
     app.stop().await;
 }
+
+/// What one connection may have at the same time, as its first words say.
+async fn most_calls_of_a_connection(app: &App) -> u32 {
+    const FRAME_HEAD: usize = 9;
+    const MAX_CONCURRENT_STREAMS: [u8; 2] = [0, 3];
+    let mut connection = connect(app).await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let no_settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    connection.write_all(preface).await.unwrap();
+    connection.write_all(&no_settings).await.unwrap();
+    let mut head = [0; FRAME_HEAD];
+    connection.read_exact(&mut head).await.unwrap();
+    let length = usize::from(head[1]) * 256 + usize::from(head[2]);
+    let mut settings = vec![0; length];
+    connection.read_exact(&mut settings).await.unwrap();
+    let mut settings = settings.chunks_exact(6);
+    let most = settings.find(|setting| setting[..2] == MAX_CONCURRENT_STREAMS);
+    u32::from_be_bytes(most.unwrap()[2..].try_into().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_has_what_one_client_may_and_room_for_refusals() {
+    let flags = ["--max-calls-per-client=10", "--max-streams-per-client=5"];
+    let app = App::start_with(&flags).await;
+    // Calls; streams, with as many unread; those who watch; probes; refusals.
+    let most = 10 + 2 * 5 + 5 + 64 + 256;
+    assert_eq!(most_calls_of_a_connection(&app).await, most);
+    app.stop().await;
+}
+
+/// They are all let go in the end, and who came after them is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_nothing_to_the_port_for_operators_holds_nothing_for_ever() {
+    let app = App::start().await;
+    let mut silent = Vec::new();
+    for number in 0..64 {
+        let mut connection = TcpStream::connect(app.ops_address()).await.unwrap();
+        if number % 2 == 0 {
+            let beginning = b"GET /healthz HTTP/1.1\r\nHost: local";
+            connection.write_all(beginning).await.unwrap();
+        }
+        silent.push(connection);
+    }
+    let (status, said) = tokio::time::timeout(PATIENCE, app.page("/healthz"))
+        .await
+        .expect("nobody is let in");
+    assert_eq!((status, said.as_str()), (200, "ok\n"));
+    for connection in silent {
+        until_closed(connection).await;
+    }
+    app.stop().await;
+}

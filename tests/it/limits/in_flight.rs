@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::{get_batch, lock_batches, until_waiting};
+use super::{get_batch, lock_batches, places::say_nothing, until_waiting};
 use crate::harness::{App, Lane, Refusal, open, refusal, until};
 
 async fn refused_third_call(flags: &[&str]) -> Refusal {
@@ -88,4 +89,32 @@ async fn one_stream_too_many_is_refused_until_another_ends() {
     tokio::time::timeout(Duration::from_secs(60), app.stop())
         .await
         .unwrap();
+}
+
+/// A flood of probes is refused before it takes much, and while nothing else has a place they are answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn looks_at_the_health_have_places_of_their_own() {
+    const MOST_OF_A_CLIENT: usize = 64;
+    let app = App::start_with(&["--max-calls=1"]).await;
+    let channel = app.channel().await;
+    let mut probes = JoinSet::new();
+    for _ in 0..=MOST_OF_A_CLIENT {
+        let path = "/grpc.health.v1.Health/Check";
+        probes.spawn(say_nothing(channel.clone(), path, None));
+    }
+    // The others wait for their message.
+    let refused = refusal(Err::<(), _>(probes.join_next().await.unwrap().unwrap()))
+        .is(Code::ResourceExhausted, "TOO_MANY")
+        .says("what", "probes")
+        .says("limit", MOST_OF_A_CLIENT);
+    assert!(refused.retry, "{refused:?}");
+    // They are in nobody else's way.
+    refusal(get_batch(&app, None).await).is(Code::NotFound, "NOT_FOUND");
+    probes.shutdown().await;
+    let mut health = HealthClient::new(channel);
+    until("the probes are gone", async || {
+        health.check(HealthCheckRequest::default()).await.ok()
+    })
+    .await;
+    app.stop().await;
 }

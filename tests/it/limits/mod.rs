@@ -9,6 +9,7 @@ mod in_flight;
 mod network;
 mod overload;
 mod places;
+mod unread;
 
 use std::time::Duration;
 

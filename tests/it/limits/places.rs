@@ -9,8 +9,7 @@ use leadvault::proto::{
         intake_service_client::IntakeServiceClient,
     },
     vault::v1::{
-        ContactKey, ExportContactsRequest, ExportContactsResponse, GetContactRequest,
-        GetContactResponse, contact_key, vault_service_client::VaultServiceClient,
+        ExportContactsRequest, ExportContactsResponse, vault_service_client::VaultServiceClient,
     },
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,20 +24,24 @@ use super::within;
 use crate::harness::{App, Lane, open, refusal, until};
 
 /// How much of an answer a client that does not read takes in: next to nothing, or less than a message.
-const TINY: u32 = 16;
-const SMALL: u32 = 65_535;
+pub(super) const TINY: u32 = 16;
+pub(super) const SMALL: u32 = 65_535;
 /// Longer than any test.
 const AN_HOUR: Duration = Duration::from_secs(3_600);
 
 /// A connection on which the server can send no more of an answer until its client reads.
-async fn narrow(app: &App, window: u32) -> Channel {
+pub(super) async fn narrow(app: &App, window: u32) -> Channel {
     let endpoint = Endpoint::from_shared(app.endpoint()).unwrap();
     let endpoint = endpoint.initial_stream_window_size(window);
     endpoint.connect().await.unwrap()
 }
 
 /// Opens a call whose message never comes, and waits for what the server says to it.
-async fn say_nothing(channel: Channel, call: &'static str, timeout: Option<Duration>) -> Status {
+pub(super) async fn say_nothing(
+    channel: Channel,
+    call: &'static str,
+    timeout: Option<Duration>,
+) -> Status {
     let mut grpc = Grpc::new(channel);
     grpc.ready().await.unwrap();
     let silence = tokio_stream::pending::<ExportContactsRequest>();
@@ -95,7 +98,7 @@ async fn until_there_is_a_place(app: &App) -> Streaming<ExportContactsResponse> 
 }
 
 /// More than a connection holds on its way.
-async fn store_much(app: &App) {
+pub(super) async fn store_much(app: &App) {
     let sql = app.sql().await;
     sql.run(
         "INSERT INTO vault.contacts (email, source, custom_fields)
@@ -103,6 +106,23 @@ async fn store_much(app: &App) {
          FROM generate_series(1, 200) AS n",
     )
     .await;
+}
+
+/// More than a little, and less than HTTP/2 takes at once from who has no room for it.
+pub(super) async fn store_some(app: &App) {
+    let sql = app.sql().await;
+    sql.run(
+        "INSERT INTO vault.contacts (email, source, custom_fields)
+         VALUES ('p1@x.example', 'apollo', jsonb_build_object('note', repeat('x', 4000)))",
+    )
+    .await;
+}
+
+/// So little that it does not count where it is unread.
+async fn store_one(app: &App) {
+    let sql = app.sql().await;
+    sql.run("INSERT INTO vault.contacts (email, source) VALUES ('a@x.example', 'apollo')")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,9 +198,7 @@ async fn who_does_not_read_keeps_no_place_past_its_deadline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_not_read_takes_no_place_of_work() {
     let app = App::start_with(&["--max-streams=1", "--max-streams-per-client=1"]).await;
-    let sql = app.sql().await;
-    sql.run("INSERT INTO vault.contacts (email, source) VALUES ('a@x.example', 'apollo')")
-        .await;
+    store_one(&app).await;
     let channel = narrow(&app, TINY).await;
     let mut first = export(channel.clone(), AN_HOUR).await.unwrap();
     let second = until("the first is done", async || {
@@ -219,34 +237,53 @@ async fn who_reads_nothing_leaves_twice_its_streams_unread() {
     app.stop().await;
 }
 
-/// An answer of one message counts until it is read: it lies in the server's memory for as long.
+/// The answers of streams count over all, too, whoever they are for.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_answer_that_is_not_read_keeps_the_place_of_its_call() {
-    let app = App::start_with(&["--max-calls-per-client=1"]).await;
-    store_much(&app).await;
-    let key = contact_key::Key::Email("p1@x.example".to_owned());
-    let request = GetContactRequest {
-        key: Some(ContactKey { key: Some(key) }),
-    };
-    let mut grpc = Grpc::new(narrow(&app, TINY).await);
-    grpc.ready().await.unwrap();
-    let codec = tonic_prost::ProstCodec::<GetContactRequest, GetContactResponse>::default();
-    let path = PathAndQuery::from_static("/leadvault.vault.v1.VaultService/GetContact");
-    // As a stream, its answer is left unread.
-    let unread = grpc
-        .server_streaming(Request::new(request.clone()), path, codec)
-        .await
-        .unwrap();
-    let mut vault = app.vault().await;
-    refusal(vault.get_contact(request.clone()).await)
-        .is(Code::ResourceExhausted, "TOO_MANY")
-        .says("limit", 1);
-    let answer = unread.into_inner().message().await.unwrap().unwrap();
-    assert!(answer.contact.is_some());
-    until("the answer is read", async || {
-        vault.get_contact(request.clone()).await.ok()
+async fn nobody_leaves_more_unread_than_twice_the_streams_over_all() {
+    let app = App::start_with(&["--max-streams=1"]).await;
+    store_some(&app).await;
+    let channel = narrow(&app, TINY).await;
+    let mut unread = Vec::new();
+    for _ in 0..2 {
+        let export = until("the one before is done", async || {
+            export(channel.clone(), AN_HOUR).await.ok()
+        });
+        unread.push(export.await);
+    }
+    let refused = until("the second is done", async || {
+        let refused = refusal(export(channel.clone(), AN_HOUR).await);
+        (refused.metadata["limit"] != "1").then_some(refused)
+    });
+    let refused = refused.await.is(Code::ResourceExhausted, "TOO_MANY");
+    assert!(refused.retry, "{refused:?}");
+    refused.says("limit", 2).says("setting", "max-streams");
+    unread.clear();
+    drop(until_there_is_a_place(&app).await);
+    app.stop().await;
+}
+
+/// And not for ever: here a client that is there, and only does not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_unread_answer_of_a_stream_that_ended_is_dropped_in_the_end() {
+    let flags = [
+        "--max-streams=1",
+        "--default-deadline=1",
+        "--stream-idle-timeout=1",
+    ];
+    let app = App::start_with(&flags).await;
+    store_some(&app).await;
+    let channel = narrow(&app, TINY).await;
+    let first = export(channel.clone(), AN_HOUR).await.unwrap();
+    let second = until("the first is done", async || {
+        export(channel.clone(), AN_HOUR).await.ok()
     })
     .await;
+    let third = until_there_is_a_place(&app).await;
+    // Whose connection it was hears of it.
+    for unread in [first, second] {
+        last_word(unread).await;
+    }
+    drop(third);
     app.stop().await;
 }
 

@@ -1,18 +1,26 @@
-//! The counting.
+//! How many of a kind are on their way at the same time: over all, and of each client.
 
 use std::{
     collections::HashMap,
     collections::hash_map::Entry,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::Client;
-use crate::rpc::Error;
+use crate::domain::Actor;
+
+/// Who is counted: an authenticated name; without one, an address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Client {
+    /// A client whose name is known.
+    Named(Actor),
+    /// Whoever calls from there.
+    Address(Option<IpAddr>),
+}
 
 /// How many of a kind there are, over all and of each client.
 #[derive(Debug)]
-pub(super) struct Counts {
-    what: &'static str,
+pub(crate) struct Counts {
     limit: u32,
     limit_per_client: u32,
     now: Mutex<Now>,
@@ -25,17 +33,26 @@ struct Now {
     by_client: HashMap<Client, u32>,
 }
 
+/// There is no place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Full {
+    /// How many there may be.
+    pub(crate) limit: u32,
+    /// Whether of one client, or over all.
+    pub(crate) of_client: bool,
+}
+
 /// A place among them; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(crate) struct Permit {
     counts: Arc<Counts>,
     client: Client,
 }
 
 impl Counts {
-    pub(super) fn new(what: &'static str, limit: u32, limit_per_client: u32) -> Arc<Self> {
+    /// So many over all, and so many of a client.
+    pub(crate) fn new(limit: u32, limit_per_client: u32) -> Arc<Self> {
         Arc::new(Self {
-            what,
             limit,
             limit_per_client,
             now: Mutex::default(),
@@ -45,15 +62,21 @@ impl Counts {
     /// Takes a place.
     ///
     /// # Errors
-    /// [`Error::TooMany`] where there is none.
-    pub(super) fn enter(counts: &Arc<Self>, client: Client) -> Result<Permit, Error> {
+    /// [`Full`] where there is none.
+    pub(crate) fn enter(counts: &Arc<Self>, client: Client) -> Result<Permit, Full> {
         let mut now = counts.now();
         if now.all >= counts.limit {
-            return Err(counts.too_many(counts.limit, false));
+            return Err(Full {
+                limit: counts.limit,
+                of_client: false,
+            });
         }
         let of_client = now.by_client.entry(client.clone()).or_default();
         if *of_client >= counts.limit_per_client {
-            return Err(counts.too_many(counts.limit_per_client, true));
+            return Err(Full {
+                limit: counts.limit_per_client,
+                of_client: true,
+            });
         }
         *of_client += 1;
         now.all += 1;
@@ -62,14 +85,6 @@ impl Counts {
             counts: Arc::clone(counts),
             client,
         })
-    }
-
-    fn too_many(&self, limit: u32, of_client: bool) -> Error {
-        Error::TooMany {
-            what: self.what,
-            limit,
-            of_client,
-        }
     }
 
     fn leave(&self, client: Client) {
@@ -98,7 +113,6 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Actor;
 
     fn named(name: &str) -> Client {
         Client::Named(Actor::parse(name).unwrap())
@@ -106,7 +120,7 @@ mod tests {
 
     #[test]
     fn places_are_given_back_and_nothing_is_left_of_who_went() {
-        let counts = Counts::new("calls", 3, 2);
+        let counts = Counts::new(3, 2);
         let first = Counts::enter(&counts, named("a")).unwrap();
         let _second = Counts::enter(&counts, named("a")).unwrap();
         assert!(Counts::enter(&counts, named("a")).is_err());
