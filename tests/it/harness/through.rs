@@ -30,6 +30,10 @@ const EXCUSED: &[(&str, &str)] = &[
         "it looks whether the service keeps its connections, and sees the pooler's",
     ),
     (
+        "suppressions::entering::without_a_valid_address_nobody_waits_for_the_ledger",
+        OF_THE_LOGIN,
+    ),
+    (
         "timeouts::a_chunk_that_takes_too_long_can_be_sent_again",
         OF_THE_LOGIN,
     ),
@@ -39,7 +43,7 @@ const EXCUSED: &[(&str, &str)] = &[
     ),
 ];
 const OF_THE_LOGIN: &str =
-    "it sets --statement-timeout, which does nothing there: the login has its own";
+    "it sets --statement-timeout, which ends no statement there: the login has its own";
 
 /// Fewer than the service's pool and its point reads want, so that they share; more than one, so that transactions
 /// of one client move. A test that is over gives its connections back soon: the cluster has some hundred.
