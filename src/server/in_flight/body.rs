@@ -125,7 +125,12 @@ impl HeldBody {
                 self.is_over = true;
                 Ok(Frame::trailers(trailers))
             }
-            _ => Ok(self.part()),
+            Some(_) => {
+                // Slow is not silent: who reads on is told of the deadline, and keeps the connection.
+                self.held.taken();
+                Ok(self.part())
+            }
+            None => Ok(self.part()),
         }
     }
 }

@@ -51,6 +51,7 @@ impl Listener for Entrance {
         let connection = Connection {
             inner,
             timer: Box::pin(sleep(PATIENCE)),
+            is_asked: false,
             _place: place,
         };
         (connection, address)
@@ -61,10 +62,13 @@ impl Listener for Entrance {
     }
 }
 
-/// A connection with its place, which fails where nothing was written to it for too long.
+/// A connection with its place, which fails where nothing was written to it for too long. What is asked has as long to be
+/// answered, however long the silence before it was; what trickles in has it once.
 pub(super) struct Connection {
     inner: TcpStream,
     timer: Pin<Box<Sleep>>,
+    /// Whether something came since the last answer.
+    is_asked: bool,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -80,13 +84,18 @@ impl Connection {
         polled
     }
 
+    fn restart(&mut self) {
+        self.timer.as_mut().reset(Instant::now() + PATIENCE);
+    }
+
     fn written(
         &mut self,
         context: &mut Context<'_>,
         polled: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if matches!(polled, Poll::Ready(Ok(_))) {
-            self.timer.as_mut().reset(Instant::now() + PATIENCE);
+            self.is_asked = false;
+            self.restart();
         }
         self.in_time(context, polled)
     }
@@ -98,7 +107,12 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(context, buffer);
+        if buffer.filled().len() > before && !self.is_asked {
+            self.is_asked = true;
+            self.restart();
+        }
         self.in_time(context, read)
     }
 }
