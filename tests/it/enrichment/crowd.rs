@@ -47,7 +47,7 @@ async fn work(app: &App, most: i32) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_many_leases_ran_out_at_once_nobody_is_passed_over() {
     const PEOPLE: i32 = 5_000;
-    let app = App::start_with(&["--pool-timeout", "30"]).await;
+    let app = App::start().await;
     let sql = app.sql().await;
     overrun(&sql, PEOPLE).await;
     assert_eq!(beside(&sql).await, i64::from(PEOPLE));
@@ -66,7 +66,7 @@ async fn after_many_leases_ran_out_at_once_nobody_is_passed_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_whose_answers_are_small_pass_over_nobody() {
     const PEOPLE: i32 = 200;
-    let app = App::start_with(&["--max-page-bytes", "1500", "--pool-timeout", "30"]).await;
+    let app = App::start_with(&["--max-page-bytes", "1500"]).await;
     let sql = app.sql().await;
     let ids = persons(&sql, PEOPLE).await;
     for ids in ids.chunks(50) {

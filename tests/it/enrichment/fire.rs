@@ -10,20 +10,20 @@ use std::{
 };
 
 use leadvault::proto::people::v1::{
-    LeaseEnrichmentRequest, lease_enrichment_response::Lease,
+    GetEnrichmentStatsRequest, LeaseEnrichmentRequest, lease_enrichment_response::Lease,
     people_service_client::PeopleServiceClient,
 };
 use tonic::{Code, transport::Channel};
 
-use super::{enqueue, found, id, order, persons, stats};
+use super::{enqueue, found, id, order, persons};
 use crate::harness::{App, refused};
 
 const WORKERS: usize = 200;
 const PEOPLE: i32 = 300;
-const LEASE_MS: i64 = 50;
-/// How long a worker rests that was too late, twice as long each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A lease that is overrun, by a worker that dies or takes longer.
+const SHORT_LEASE_MS: i64 = 50;
+/// A lease that is in time on the busiest machine.
+const LONG_LEASE_MS: i64 = 600_000;
 
 /// What the workers saw.
 #[derive(Default)]
@@ -38,27 +38,49 @@ struct Journal {
     abandoned: AtomicUsize,
 }
 
-/// One that works until nobody is left. Of its leases some are overrun, and some it dies of: another one
-/// takes its place.
-async fn work(app: &App, journal: &Journal, channel: Channel, nth: usize) {
+/// What a worker makes of its leases.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    InTime,
+    /// Its work takes longer than its leases.
+    Late,
+    /// It ends with its leases, and another one takes its place.
+    Dead,
+}
+
+impl Fate {
+    /// That of one who asks for the so-manieth time, counted from a different number by each worker.
+    const fn of(round: usize) -> Self {
+        match round {
+            round if round % 7 == 3 => Self::Dead,
+            round if round % 4 == 1 => Self::Late,
+            _ => Self::InTime,
+        }
+    }
+
+    const fn lease_ms(self) -> i64 {
+        match self {
+            Self::InTime => LONG_LEASE_MS,
+            Self::Late | Self::Dead => SHORT_LEASE_MS,
+        }
+    }
+}
+
+/// One that works until nobody is left.
+async fn work(journal: &Journal, channel: Channel, nth: usize) {
     let mut client = PeopleServiceClient::new(channel);
-    let mut pause = FIRST_PAUSE;
     for round in nth.. {
+        let fate = Fate::of(round);
         let request = LeaseEnrichmentRequest {
             worker: format!("worker {nth}"),
             max_count: 1 + i32::try_from(round % 3).unwrap(),
-            lease_ms: LEASE_MS,
+            lease_ms: fate.lease_ms(),
         };
-        let answer = client.lease_enrichment(request).await;
-        // Every connection of the pool may be busy: a worker asks again.
-        let Ok(answer) =
-            answer.inspect_err(|status| assert_eq!(status.code(), Code::ResourceExhausted))
-        else {
-            continue;
-        };
+        let answer = client.lease_enrichment(request).await.unwrap();
         let leases = answer.into_inner().leases;
         if leases.is_empty() {
-            if stats(app).await.completed == i64::from(PEOPLE) {
+            let stats = client.get_enrichment_stats(GetEnrichmentStatsRequest {});
+            if stats.await.unwrap().into_inner().completed == i64::from(PEOPLE) {
                 return;
             }
             // Whoever asks without a pause holds up those who have something to complete.
@@ -67,59 +89,45 @@ async fn work(app: &App, journal: &Journal, channel: Channel, nth: usize) {
         }
         let held = leases.iter().map(|lease| (id(lease), lease.lease_token));
         journal.leases.lock().unwrap().extend(held);
-        if round % 7 == 3 {
+        if fate == Fate::Dead {
             journal.abandoned.fetch_add(leases.len(), Ordering::Relaxed);
             continue;
         }
-        if round % 4 == 1 {
-            // The work itself takes longer than the lease.
+        if fate == Fate::Late {
             tokio::time::sleep(Duration::from_millis(60)).await;
         }
-        let mut has_lost = false;
         for lease in leases {
-            has_lost |= !end(&mut client, journal, lease).await;
-        }
-        // On a machine that is too busy for so short a lease nobody would ever be in time.
-        if has_lost {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        } else {
-            pause = FIRST_PAUSE;
+            end(&mut client, journal, lease, fate).await;
         }
     }
 }
 
-/// Completes a lease and says whether that was in time; whoever lost it must be told so.
-async fn end(client: &mut PeopleServiceClient<Channel>, journal: &Journal, lease: Lease) -> bool {
+/// Completes a lease; whoever lost it must be told so, and nobody loses it who is in time.
+async fn end(
+    client: &mut PeopleServiceClient<Channel>,
+    journal: &Journal,
+    lease: Lease,
+    fate: Fate,
+) {
     let (person_id, token) = (id(&lease), lease.lease_token);
-    loop {
-        let request = found(&person_id, token, &format!("by token {token}"));
-        match client.complete_enrichment(request).await {
-            Ok(_) => {
-                let mut completions = journal.completions.lock().unwrap();
-                completions.push((person_id, token));
-                return true;
-            }
-            Err(status) if status.code() == Code::ResourceExhausted => {}
-            Err(status) => {
-                refused(Err::<tonic::Response<()>, _>(status)).is(Code::Aborted, "LEASE_LOST");
-                journal.lost.fetch_add(1, Ordering::Relaxed);
-                return false;
-            }
+    let request = found(&person_id, token, &format!("by token {token}"));
+    match client.complete_enrichment(request).await {
+        Ok(_) => {
+            let mut completions = journal.completions.lock().unwrap();
+            completions.push((person_id, token));
+        }
+        late => {
+            refused(late).is(Code::Aborted, "LEASE_LOST");
+            assert!(fate == Fate::Late, "{person_id} was taken from its holder");
+            journal.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_workers_complete_every_person_exactly_once() {
-    // A worker that waits for its turn on a busy machine overruns such leases many times, and nobody may end dead.
-    let flags = [
-        "--pool-timeout",
-        "30",
-        "--enrichment-max-overruns",
-        "1000000",
-    ];
-    let app = App::start_with(&flags).await;
+    // On a busy machine a worker waits long for its turn, and overruns short leases many times: nobody may end dead.
+    let app = App::start_with(&["--enrichment-max-overruns=1000000"]).await;
     let sql = app.sql().await;
     let ids = persons(&sql, PEOPLE).await;
     // In several calls, so that equals waited for different times.
@@ -130,7 +138,7 @@ async fn two_hundred_workers_complete_every_person_exactly_once() {
     order::watch(&sql).await;
     let journal = Journal::default();
     let channel = app.channel().await;
-    let workers = (0..WORKERS).map(|nth| work(&app, &journal, channel.clone(), nth));
+    let workers = (0..WORKERS).map(|nth| work(&journal, channel.clone(), nth));
     futures_util::future::join_all(workers).await;
 
     // Exactly once: as the workers saw it, as the table has it, as PostgreSQL wrote it down.

@@ -219,7 +219,7 @@ async fn sweeps_count() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pool_shows_who_has_its_connections_and_who_waits() {
-    let app = App::start_with(&["--pool-size", "1", "--pool-timeout", "30"]).await;
+    let app = App::start_with(&["--pool-size", "1"]).await;
     let owner = app.sql().await;
     owner
         .run("BEGIN; LOCK TABLE intake.email_claims IN ACCESS EXCLUSIVE MODE")

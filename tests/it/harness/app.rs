@@ -26,6 +26,9 @@ use super::{
     process::{http_exchange, http_get},
 };
 
+/// Unless a test asks for less: on a busy machine calls wait longer than half a second for a connection.
+const PATIENCE: [&str; 2] = ["--pool-timeout=30", "--default-deadline=120"];
+
 /// A running service.
 pub(crate) struct App {
     /// Of its database.
@@ -44,7 +47,7 @@ struct Settings {
 }
 
 impl App {
-    /// The service with its default settings, over a fresh database.
+    /// The service with its default settings but its patience, over a fresh database.
     pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
     }
@@ -57,7 +60,11 @@ impl App {
     /// The service over a given database.
     pub(crate) async fn start_on(url: String, flags: &[&str]) -> Self {
         let ports = ["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
-        let command_line = ["leadvault"].iter().chain(&ports).chain(flags);
+        let name = |flag: &str| flag.split('=').next().map(str::to_owned);
+        let asked: Vec<_> = flags.iter().map(|flag| name(flag)).collect();
+        let patience = PATIENCE.iter().filter(|flag| !asked.contains(&name(flag)));
+        let command_line = ["leadvault"].iter().chain(&ports).chain(patience);
+        let command_line = command_line.chain(flags);
         let Settings {
             service: settings,
             doors,

@@ -177,6 +177,8 @@ fn clean(program: &str) -> Command {
     }
     // Many run at once, and the default is one port.
     command.env("LEADVAULT_OPS_LISTEN", "127.0.0.1:0");
+    // On a busy machine calls wait longer than half a second for a connection.
+    command.env("LEADVAULT_POOL_TIMEOUT_SECONDS", "30");
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }

@@ -42,6 +42,7 @@ async fn a_thousand_calls_at_once_are_answered_or_refused() {
     // All of them come to the pool.
     let flags = [
         "--pool-size=8",
+        "--pool-timeout=0.5",
         "--max-calls=1000",
         "--max-calls-per-client=1000",
     ];
@@ -89,7 +90,7 @@ async fn a_thousand_calls_at_once_take_little_memory() {
     const LIMIT_MB: u64 = 150;
     let url = fresh_database().await;
     let mut command = leadvault(&["serve", "--listen", "127.0.0.1:0", "--pool-size=8"]);
-    command.args(["--database-url", &url]);
+    command.args(["--pool-timeout=0.5", "--database-url", &url]);
     let service = Service::start(command).await;
     let client = service.intake().await;
     for _ in 0..3 {

@@ -20,7 +20,7 @@ async fn abandon(app: &App, batch_id: &str, reason: &str) -> Result<Response<Bat
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_abandoned_if_and_only_if_its_call_succeeds() {
     const BATCHES: usize = 20;
-    let app = App::start_with(&["--pool-size=1"]).await;
+    let app = App::start_with(&["--pool-size=1", "--pool-timeout=0.5"]).await;
     for number in 0..BATCHES {
         app.ingest(&format!("b{number}"), "apollo", &[row("a@x.example")])
             .await;

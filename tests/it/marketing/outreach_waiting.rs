@@ -195,7 +195,7 @@ async fn who_gave_up_is_in_nobodys_way() {
 /// A call that shares its transaction waits for a connection as shortly as any other.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_message_waits_long_for_a_connection() {
-    let app = App::start_with(&["--pool-size=1"]).await;
+    let app = App::start_with(&["--pool-size=1", "--pool-timeout=0.5"]).await;
     let sql = app.sql().await;
     let person = people(&sql, &["a@x.example"]).await.remove(0);
     let owner = app.sql().await;
