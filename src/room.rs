@@ -22,7 +22,7 @@ use crate::{
     config::Limits,
     db::{self, Batcher, Call, Pool, PooledConnection, SharedConnection},
     metrics::Metrics,
-    rpc::{Error, Place},
+    rpc::{Error, Place, unless_it_panics},
 };
 
 /// How many messages of a streamed answer wait for a client that reads slowly, before their maker waits.
@@ -149,7 +149,8 @@ impl Room {
         let job = job(Arc::clone(self), answers);
         let place = Place::of_call();
         let job = async move {
-            let end = match job.await {
+            let ended = unless_it_panics(job).await;
+            let end = match ended.unwrap_or_else(|panicked| Err(panicked.into())) {
                 Err(Ended::Failed(error)) => {
                     if matches!(error, Error::StreamStalled(_)) {
                         unread.drop_all();

@@ -1,44 +1,36 @@
 //! Drives one bulk stream: reads and validates frame N+1 while the database stores frame N.
 //!
-//! Two tasks a stream, with a channel of one job between them: the reader turns messages into jobs, the
+//! Two parts a stream, with a channel of one job between them: the reader turns messages into jobs, the
 //! writer does them in order and answers. So at most three frames are in memory, acks come in order, and an
-//! error comes after the acks of what was stored before it. Both tasks are the server's, not the call's: a
-//! client that vanishes cannot cut a transaction.
-//!
-//! The last word of a stream has its room among the answers from the beginning, so that it never waits for a client
-//! that does not read, and is there for one that reads late.
+//! error comes after the acks of what was stored before it. Both are the server's, not the call's: a client that
+//! vanishes cannot cut a transaction.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
-use tonic::{Status, Streaming};
+use tonic::Streaming;
 
 use super::{
     chunk::Chunk,
     convert,
     frame::sent_rows,
     repository::{self, NewBatch, OpenedLane},
-    service::Shared,
     stream::{Split, Stream},
     unacked::Unacked,
 };
 use crate::{
-    db::PooledConnection,
     domain::{Actor, Fate, Tally},
     metrics::ChunkOf,
     proto::intake::v1::{
         BulkIngestRequest, BulkIngestResponse, Rejection, bulk_ingest_request as request,
         bulk_ingest_response as response,
     },
-    room::Ended,
-    rpc::{Error, Place, to_timestamp, unless_it_panics},
+    room::{Answers, Ended, Room},
+    rpc::{Error, to_timestamp},
 };
 
 /// The most rejections that an ack holds; the rest are found by `ListRejectedRows`.
 const MAX_ACK_REJECTIONS: usize = 1_000;
-
-/// What goes back to the client.
-pub(super) type Answers = mpsc::Sender<Result<BulkIngestResponse, Status>>;
 
 /// What the writer is to do next.
 enum Job {
@@ -58,45 +50,27 @@ struct OpenLane {
     actor: Actor,
 }
 
-/// Serves a stream to its end. It has the place of its call, which is free by the time that its end is read.
-pub(super) fn serve(
-    shared: Arc<Shared>,
+/// Serves a stream to its end.
+///
+/// # Errors
+/// Why it ends before.
+pub(super) async fn serve(
+    room: Arc<Room>,
     actor: Actor,
     inbound: Streaming<BulkIngestRequest>,
-    answers: Answers,
-) -> impl Future<Output = ()> + Send + 'static {
-    let place = Place::of_call();
-    async move {
-        // Nothing was said yet: only a client that is gone leaves no room.
-        let Ok(last_word) = answers.clone().reserve_owned().await else {
-            return;
-        };
-        let served = unless_it_panics(serve_lane(shared, actor, inbound, answers)).await;
-        let ended = served.unwrap_or_else(|panicked| Err(panicked.into()));
-        drop(place);
-        if let Err(Ended::Failed(error)) = ended {
-            last_word.send(Err(error.into()));
-        }
-    }
-}
-
-async fn serve_lane(
-    shared: Arc<Shared>,
-    actor: Actor,
-    inbound: Streaming<BulkIngestRequest>,
-    answers: Answers,
+    answers: Answers<BulkIngestResponse>,
 ) -> Result<(), Ended> {
     let mut reader = Reader {
         stream: Stream::new(),
         unacked: Unacked::new(),
         inbound,
         answers: answers.clone(),
-        shared,
+        room,
     };
     let open = reader.open(actor).await?;
     let (jobs, queue) = mpsc::channel(1);
     let writer = Writer {
-        shared: Arc::clone(&reader.shared),
+        room: Arc::clone(&reader.room),
         unacked: reader.unacked.clone(),
         open,
         answers,
@@ -106,11 +80,11 @@ async fn serve_lane(
 }
 
 struct Reader {
-    shared: Arc<Shared>,
+    room: Arc<Room>,
     stream: Stream,
     unacked: Unacked,
     inbound: Streaming<BulkIngestRequest>,
-    answers: Answers,
+    answers: Answers<BulkIngestResponse>,
 }
 
 impl Reader {
@@ -123,7 +97,7 @@ impl Reader {
         };
         self.stream.open()?;
         let (batch, lane) = convert::open(open)?;
-        let mut connection = self.shared.connection().await?;
+        let mut connection = self.room.connection().await?;
         let outcome = repository::open_lane(&mut connection, &batch, lane, &actor).await?;
         let opened = convert::lane_result(outcome, &batch, lane)?;
         self.stream
@@ -175,7 +149,7 @@ impl Reader {
 
     async fn rows(&mut self, rows: request::Rows) -> Result<Job, Error> {
         let offset = rows.offset;
-        let limits = self.shared.limits.clone();
+        let limits = self.room.limits.clone();
         let mut sent = sent_rows(rows, limits.max_frame_rows, limits.max_frame_bytes)?;
         let split = self.stream.rows(offset, sent.len())?;
         let fresh = sent.split_off(split.replayed);
@@ -188,8 +162,8 @@ impl Reader {
 
     /// The next message; `None` at the end of the client's side, and where nobody hears the answers any more.
     async fn next(&mut self) -> Result<Option<request::Message>, Error> {
-        let shutdown = self.shared.shutdown.clone();
-        let idle = self.shared.limits.stream_idle_timeout;
+        let shutdown = self.room.shutdown.clone();
+        let idle = self.room.limits.stream_idle_timeout;
         let mut deadline = Instant::now() + idle;
         loop {
             tokio::select! {
@@ -222,10 +196,10 @@ impl Reader {
 }
 
 struct Writer {
-    shared: Arc<Shared>,
+    room: Arc<Room>,
     unacked: Unacked,
     open: OpenLane,
-    answers: Answers,
+    answers: Answers<BulkIngestResponse>,
 }
 
 impl Writer {
@@ -248,19 +222,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the stream of a client that takes no answers for as long as it may be silent: it would hold its frames,
-    /// and the shutdown.
     async fn answer(&self, message: response::Message) -> Result<(), Ended> {
         let message = BulkIngestResponse {
             message: Some(message),
         };
-        let idle = self.shared.limits.stream_idle_timeout;
-        let sending = self.answers.send(Ok(message));
-        match tokio::time::timeout(idle, sending).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Ended::Cancelled),
-            Err(_) => Err(Error::StreamStalled(idle).into()),
-        }
+        self.room.say(&self.answers, message).await
     }
 
     async fn act(&self, job: Job) -> Result<response::Message, Ended> {
@@ -268,17 +234,6 @@ impl Writer {
             Job::Store(split, chunk) => self.store(split, chunk).await.map(response::Message::Ack),
             Job::Finish(row_count) => self.finish(row_count).await.map(response::Message::Summary),
             Job::Refuse(error) => Err(error.into()),
-        }
-    }
-
-    /// A connection for the next job. It is waited for as long as somebody listens and the server does not stop: what
-    /// was sent and not begun is the client's to send again.
-    async fn connection(&self) -> Result<PooledConnection, Ended> {
-        tokio::select! {
-            biased;
-            () = self.shared.shutdown.cancelled() => Err(Error::ShuttingDown.into()),
-            () = self.answers.closed() => Err(Ended::Cancelled),
-            connection = self.shared.connection() => Ok(connection?),
         }
     }
 
@@ -304,7 +259,7 @@ impl Writer {
             opened,
             actor,
         } = &self.open;
-        let mut connection = self.connection().await?;
+        let mut connection = self.room.job_connection(&self.answers).await?;
         let begun = Instant::now();
         let outcome = repository::ingest_chunk(
             &mut connection,
@@ -317,7 +272,7 @@ impl Writer {
         )
         .await?;
         let fates = convert::lane_result(outcome, batch, *lane)?.fates;
-        let metrics = &self.shared.metrics;
+        let metrics = &self.room.metrics;
         metrics.chunk(ChunkOf::BulkIngest, begun.elapsed(), &[]);
         metrics.rows(batch.source.as_str(), Tally::of(fates.iter().copied()));
         Ok(fates)
@@ -329,7 +284,7 @@ impl Writer {
             return Ok((Vec::new(), Vec::new()));
         }
         let (batch_id, lane) = (&self.open.batch.batch_id, self.open.lane);
-        let mut connection = self.connection().await?;
+        let mut connection = self.room.job_connection(&self.answers).await?;
         let fates = repository::replay(
             &mut connection,
             batch_id,
@@ -357,7 +312,7 @@ impl Writer {
             opened,
             actor,
         } = &self.open;
-        let mut connection = self.connection().await?;
+        let mut connection = self.room.job_connection(&self.answers).await?;
         let outcome = repository::finish_lane(
             &mut connection,
             &batch.batch_id,

@@ -2,11 +2,8 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
-use tracing::Instrument as _;
 
 use super::{
     bulk, convert,
@@ -21,32 +18,16 @@ use crate::{
     domain::{BatchId, Email},
     metrics::Metrics,
     proto::intake::v1::{self as pb, intake_service_server::IntakeService},
+    room::{AnswerStream, Room},
     rpc::{Error, PageRequest, actor, from_timestamp},
 };
 
-/// How many answers wait for a client that reads slowly, before the stream's writer waits too.
-const ANSWER_BUFFER: usize = 4;
 /// The longest reason that a caller gives for the audit trail, in bytes.
 const MAX_REASON_BYTES: usize = 1_000;
 
-/// What the calls and streams of the room share.
-pub(super) struct Shared {
-    pool: Pool,
-    pub(super) limits: Limits,
-    pub(super) metrics: Metrics,
-    pub(super) shutdown: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Shared {
-    pub(super) async fn connection(&self) -> Result<PooledConnection, Error> {
-        Ok(self.pool.get().await?)
-    }
-}
-
 /// The Intake service.
 #[derive(Clone)]
-pub struct Intake(Arc<Shared>);
+pub struct Intake(Arc<Room>);
 
 impl Intake {
     /// A service over a pool. Streams end when `shutdown` is cancelled; `tasks` knows when they have.
@@ -57,27 +38,13 @@ impl Intake {
         shutdown: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
-        Self(Arc::new(Shared {
-            pool,
-            limits,
-            metrics,
-            shutdown,
-            tasks,
-        }))
-    }
-
-    /// Runs a write in a task of its own: see [`crate::room::uncut`].
-    async fn uncut<T: Send + 'static>(
-        &self,
-        write: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
-        crate::room::uncut(&self.0.tasks, write).await
+        Self(Room::new(pool, limits, metrics, shutdown, tasks))
     }
 }
 
 #[tonic::async_trait]
 impl IntakeService for Intake {
-    type BulkIngestStream = ReceiverStream<Result<pb::BulkIngestResponse, Status>>;
+    type BulkIngestStream = AnswerStream<pb::BulkIngestResponse>;
 
     async fn ingest_rows(
         &self,
@@ -91,7 +58,8 @@ impl IntakeService for Intake {
             .map_err(Error::internal)??;
         let connection = self.0.connection().await?;
         Ok(Response::new(
-            self.uncut(call.run(connection, actor, self.0.metrics.clone()))
+            self.0
+                .uncut(call.run(connection, actor, self.0.metrics.clone()))
                 .await?,
         ))
     }
@@ -101,11 +69,9 @@ impl IntakeService for Intake {
         request: Request<Streaming<pb::BulkIngestRequest>>,
     ) -> Result<Response<Self::BulkIngestStream>, Status> {
         let actor = actor(&request);
-        let (answers, stream) = mpsc::channel(ANSWER_BUFFER);
-        let shared = Arc::clone(&self.0);
-        let stream_job = bulk::serve(shared, actor, request.into_inner(), answers);
-        self.0.tasks.spawn(stream_job.in_current_span());
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let inbound = request.into_inner();
+        let serve = |room, answers| bulk::serve(room, actor, inbound, answers);
+        Ok(self.0.stream(serve))
     }
 
     async fn get_batch(
