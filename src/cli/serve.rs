@@ -14,15 +14,15 @@ use crate::{
     },
     server::{
         Server,
-        doors::{ClientsFile, Doors, Reloaded},
+        doors::{ClientsFile, Doors, Reloaded, TlsFiles},
     },
 };
 
 /// Run the service until it is told to stop (Ctrl-C or SIGTERM).
 ///
 /// Without --database-url it starts an embedded PostgreSQL in --data-dir and stops it on the way out. It
-/// migrates the database first. A second signal ends it at once. SIGHUP makes it read the clients file again; without
-/// one it means what it always does at a terminal, that the terminal is gone, and nothing elsewhere.
+/// migrates the database first. A second signal ends it at once. SIGHUP makes it read the clients file and the files
+/// of TLS again; without any it means what it always does at a terminal, that the terminal is gone, and nothing elsewhere.
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
     // First, and before a database is started or migrated for nothing.
     let doors = Doors::open(&args.doors, args.service.listen)?;
     // Before anything that takes long: nobody's reload ends a service that is still starting.
-    let hangups = Hangups::listen(doors.clients_file())?;
+    let hangups = Hangups::listen(&doors)?;
     let database = Database::open(&args.database).await?;
     let mut signals = StopSignals::listen()?;
     let served = serve(&database, &args, doors, hangups, &mut signals).await;
@@ -156,21 +156,23 @@ async fn warn_of_unbounded(url: &DatabaseUrl) -> Result<(), db::Error> {
     Ok(())
 }
 
-/// SIGHUP: the file of clients is read again. Without one it is the terminal's word that it is gone, which stops the
+/// SIGHUP: the files of the doors are read again. Without any it is the terminal's word that it is gone, which stops the
 /// service that was started there; a service manager's word then changes nothing, least of all that the service runs.
 #[derive(Debug)]
 struct Hangups {
     signal: Signal,
     clients: Option<ClientsFile>,
+    tls: Option<TlsFiles>,
     has_terminal: bool,
 }
 
 impl Hangups {
     /// From here on signals are kept until they are acted on.
-    fn listen(clients: Option<ClientsFile>) -> Result<Self, Error> {
+    fn listen(doors: &Doors) -> Result<Self, Error> {
         Ok(Self {
             signal: signal(SignalKind::hangup()).map_err(Error::Signal)?,
-            clients,
+            clients: doors.clients_file(),
+            tls: doors.tls_files(),
             has_terminal: std::io::stderr().is_terminal(),
         })
     }
@@ -178,17 +180,20 @@ impl Hangups {
     /// Acts on each signal, until one ends the service.
     async fn terminal_is_gone(mut self) {
         while self.signal.recv().await.is_some() {
-            match &self.clients {
-                Some(clients) => read_again(clients),
-                None if self.has_terminal => return,
-                None => tracing::info!("SIGHUP: there is no clients file to read again"),
+            match (&self.clients, &self.tls) {
+                (None, None) if self.has_terminal => return,
+                (None, None) => tracing::info!("SIGHUP: there is no file to read again"),
+                (clients, tls) => {
+                    clients.iter().for_each(read_clients_again);
+                    tls.iter().for_each(read_tls_again);
+                }
             }
         }
         std::future::pending().await
     }
 }
 
-fn read_again(clients: &ClientsFile) {
+fn read_clients_again(clients: &ClientsFile) {
     match clients.reload() {
         Ok(Reloaded {
             clients,
@@ -206,6 +211,15 @@ fn read_again(clients: &ClientsFile) {
         }
         Err(error) => {
             tracing::error!(%error, "the clients file cannot be used; the clients stay as they were");
+        }
+    }
+}
+
+fn read_tls_again(tls: &TlsFiles) {
+    match tls.reload() {
+        Ok(until) => tracing::info!(%until, "the files of TLS were read again"),
+        Err(error) => {
+            tracing::error!(%error, "the files of TLS cannot be used; connections are made with what was read before");
         }
     }
 }

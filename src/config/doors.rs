@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum, builder::BoolishValueParser};
 #[derive(Args, Clone, Debug, Default)]
 pub struct DoorSettings {
     /// The server's certificate, a PEM file, with the intermediate ones after it. With it nothing but TLS is
-    /// spoken.
+    /// spoken. It is read again on SIGHUP, with the key and --tls-client-ca.
     #[arg(
         long,
         env = "LEADVAULT_TLS_CERTIFICATE",

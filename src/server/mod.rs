@@ -18,7 +18,6 @@ mod repeat;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{server::NamedService, transport::server::Router};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -135,7 +134,7 @@ impl Server {
         let observe = ObserveLayer::new(metrics.clone(), traces.clone());
         let health_watch = health::watch(health.clone(), pool.clone());
         let entrance = Entrance::new(listener, &settings, metrics.clone());
-        let tls = doors.tls().map(TlsAcceptor::from);
+        let tls = doors.tls_files();
         let router = router(
             settings,
             &doors,

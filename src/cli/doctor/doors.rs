@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::check::Check;
 use crate::{
     config::{DoorSettings, OpsListen, ServiceSettings},
-    server::doors::{self, ClientsFile, PemFile, Validity, lacking},
+    server::doors::{self, ClientsFile, PemFile, TlsFiles, Validity, lacking},
 };
 
 const LISTEN: &str = "listen";
@@ -65,7 +65,7 @@ fn tls(settings: &DoorSettings) -> Vec<Check> {
     let (Some(certificate), Some(key)) = (&settings.tls_certificate, &settings.tls_key) else {
         return vec![Check::ok(TLS, "off (no --tls-certificate)")];
     };
-    if let Err(error) = doors::tls(settings) {
+    if let Err(error) = TlsFiles::open(settings) {
         return vec![Check::error(TLS, &error)];
     }
     let mut checks = vec![valid("--tls-certificate", certificate)];
@@ -89,7 +89,8 @@ fn valid(setting: &'static str, path: &Path) -> Check {
 /// Whether certificates are good now, and will be for a while.
 fn judge(what: &str, validity: Validity, now: DateTime<Utc>) -> Check {
     let Validity { from, until } = validity;
-    let mend = "renew it and restart the service, which reads certificates when it starts";
+    let mend =
+        "renew it, and send the service SIGHUP (systemctl reload): it reads its certificates again";
     if now < from {
         let detail =
             format!("{what} is not valid before {from}, and this machine's clock says {now}");

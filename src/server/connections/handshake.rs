@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::seldom::Seldom;
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, server::doors::TlsFiles};
 
 /// How long a client has for the handshake of TLS.
 pub(super) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -22,15 +22,15 @@ pub(super) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// Shakes hands; clones share when they said last that it failed.
 #[derive(Clone)]
 pub(super) struct Handshakes {
-    acceptor: TlsAcceptor,
+    tls: TlsFiles,
     metrics: Metrics,
     refused: Arc<Mutex<Seldom>>,
 }
 
 impl Handshakes {
-    pub(super) fn new(acceptor: TlsAcceptor, metrics: Metrics) -> Self {
+    pub(super) fn new(tls: TlsFiles, metrics: Metrics) -> Self {
         Self {
-            acceptor,
+            tls,
             metrics,
             refused: Arc::default(),
         }
@@ -38,7 +38,7 @@ impl Handshakes {
 
     pub(super) async fn shake_hands(self, connection: TcpStream) -> Option<TlsStream<TcpStream>> {
         let peer = connection.peer_addr().ok();
-        let shaking = self.acceptor.accept(connection);
+        let shaking = TlsAcceptor::from(self.tls.current()).accept(connection);
         let error = match tokio::time::timeout(HANDSHAKE_TIME, shaking).await {
             Ok(Ok(connection)) => return Some(connection),
             Ok(Err(error)) => error,

@@ -22,7 +22,7 @@ use tokio::{
     sync::Semaphore,
     task::JoinSet,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 use tokio_stream::StreamExt as _;
 use tonic::transport::server::{Connected, TcpIncoming};
 
@@ -32,6 +32,7 @@ pub(super) use self::{
     unread::{Unread, Waiting},
 };
 use self::{connection::Open, handshake::Handshakes, seldom::Seldom};
+use super::doors::TlsFiles;
 use crate::{config::ServiceSettings, metrics::Metrics};
 
 /// How long a client has for the first bytes of HTTP/2, once it may speak.
@@ -104,9 +105,9 @@ impl Entrance {
     /// Connections over TLS, each after its handshake.
     pub(super) fn over_tls(
         self,
-        acceptor: TlsAcceptor,
+        tls: TlsFiles,
     ) -> impl Stream<Item = Result<Connection<TlsStream<TcpStream>>, Infallible>> + Send {
-        let handshakes = Handshakes::new(acceptor, self.metrics.clone());
+        let handshakes = Handshakes::new(tls, self.metrics.clone());
         self.connections(move |connection| handshakes.clone().shake_hands(connection))
     }
 

@@ -15,8 +15,6 @@ mod token;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use rustls::ServerConfig;
-
 pub(crate) use clients::parse_name;
 pub use clients::{ClientsFile, Reloaded};
 use guard::Guard;
@@ -24,7 +22,7 @@ pub(crate) use guard::GuardLayer;
 pub(crate) use new_client::enter;
 pub(crate) use pem::{PemFile, Validity, authorities, identity, validity};
 pub use roles::Role;
-pub(crate) use tls::tls;
+pub use tls::TlsFiles;
 pub use token::{Token, TokenHash};
 
 use crate::{
@@ -73,7 +71,7 @@ pub enum Error {
 /// The doors of a server.
 #[derive(Debug)]
 pub struct Doors {
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<TlsFiles>,
     guard: Option<Arc<Guard>>,
     reflection: Reflection,
 }
@@ -86,7 +84,7 @@ impl Doors {
     pub fn open(settings: &DoorSettings, listen: SocketAddr) -> Result<Self, Error> {
         let rules = roles::rules(proto::DESCRIPTORS)?;
         check_address(settings, listen)?;
-        let tls = tls(settings)?;
+        let tls = TlsFiles::open(settings)?;
         let takes_certificates = settings.tls_client_ca.is_some();
         let open = |path: &PathBuf| ClientsFile::open(path.clone(), takes_certificates);
         let clients = settings.clients.as_ref().map(open).transpose()?;
@@ -124,8 +122,8 @@ impl Doors {
         GuardLayer(self.guard.clone())
     }
 
-    /// What the handshake needs.
-    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+    /// The files of TLS, to be read again; none where nothing is encrypted.
+    pub fn tls_files(&self) -> Option<TlsFiles> {
         self.tls.clone()
     }
 }

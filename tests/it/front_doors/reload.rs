@@ -1,10 +1,10 @@
-//! The clients file while the service runs.
+//! The files of the doors while the service runs.
 
 use leadvault::proto::intake::v1::ListBatchesRequest;
 use nix::sys::signal::{Signal, kill};
 use tonic::Code;
 
-use super::{client, ingest};
+use super::{Authority, client, ingest, tls_flags};
 use crate::harness::{Service, Workspace, fresh_database, leadvault_logging_to, until};
 
 async fn code(service: &Service, token: &str) -> Code {
@@ -80,9 +80,9 @@ async fn the_clients_file_is_read_again_on_sighup_and_a_bad_one_changes_nothing(
     assert!(service.stop().await.0.success());
 }
 
-/// A service manager reloads whatever it runs: without a file of clients there is nothing to read again, and nothing ends.
+/// A service manager reloads whatever it runs: without a file of the doors there is nothing to read again, and nothing ends.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_clients_file_a_sighup_changes_nothing() {
+async fn without_files_of_the_doors_a_sighup_changes_nothing() {
     let workspace = Workspace::new();
     let url = fresh_database().await;
     let log = workspace.path("log");
@@ -91,11 +91,56 @@ async fn without_a_clients_file_a_sighup_changes_nothing() {
     kill(service.pid(), Signal::SIGHUP).unwrap();
     until("the signal to be heard", async || {
         let log = std::fs::read_to_string(&log).unwrap();
-        log.contains("no clients file to read again").then_some(())
+        log.contains("no file to read again").then_some(())
     })
     .await;
     let mut intake = service.intake().await;
     let request = ListBatchesRequest::default();
     intake.list_batches(request).await.unwrap();
+    assert!(service.stop().await.0.success());
+}
+
+/// A renewed certificate is shown to whoever comes from then on, and nobody who is there is sent away.
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_read_again_on_sighup_and_bad_ones_change_nothing() {
+    let workspace = Workspace::new();
+    let url = fresh_database().await;
+    let (before, after) = (Authority::new(), Authority::new());
+    let log = workspace.path("log");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--database-url", &url];
+    let mut command = leadvault_logging_to(&log, &serve);
+    command.args(tls_flags(&workspace, &before));
+    let service = Service::start(command).await;
+    let endpoint = service.endpoint();
+    let early = before.connect(&endpoint, None).await.unwrap();
+    ingest(early.clone(), None).await.unwrap();
+
+    // Renewed, by another authority: the new files have the old names.
+    tls_flags(&workspace, &after);
+    assert!(after.connect(&endpoint, None).await.is_err());
+    kill(service.pid(), Signal::SIGHUP).unwrap();
+    until("the new certificate", async || {
+        after.connect(&endpoint, None).await.ok()
+    })
+    .await;
+    assert!(before.connect(&endpoint, None).await.is_err());
+    ingest(early, None).await.unwrap();
+
+    // In the middle of a renewal: the key is not that of the certificate yet.
+    workspace.file("server.key", before.server().key);
+    kill(service.pid(), Signal::SIGHUP).unwrap();
+    let said = until("the error", async || {
+        let log = std::fs::read_to_string(&log).unwrap();
+        log.lines()
+            .find(|line| line.contains("ERROR"))
+            .map(str::to_owned)
+    })
+    .await;
+    assert!(
+        said.contains("--tls-key") && said.contains("is not the key of the certificate"),
+        "{said}"
+    );
+    let late = after.connect(&endpoint, None).await.unwrap();
+    ingest(late, None).await.unwrap();
     assert!(service.stop().await.0.success());
 }
