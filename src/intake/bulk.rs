@@ -89,15 +89,22 @@ struct Reader {
 
 impl Reader {
     /// Waits for `open` and opens the lane.
-    async fn open(&mut self, actor: Actor) -> Result<OpenLane, Error> {
+    async fn open(&mut self, actor: Actor) -> Result<OpenLane, Ended> {
         let open = match self.next().await? {
             Some(request::Message::Open(open)) => open,
-            Some(_) => return Err(Error::StreamOrder("a stream begins with open")),
-            None => return Err(self.stream.end().err().unwrap_or(Error::ShuttingDown)),
+            Some(_) => return Err(Error::StreamOrder("a stream begins with open").into()),
+            None => {
+                return Err(self
+                    .stream
+                    .end()
+                    .err()
+                    .unwrap_or(Error::ShuttingDown)
+                    .into());
+            }
         };
         self.stream.open()?;
         let (batch, lane) = convert::open(open)?;
-        let mut connection = self.room.connection().await?;
+        let mut connection = self.room.job_connection(&self.answers).await?;
         let outcome = repository::open_lane(&mut connection, &batch, lane, &actor).await?;
         let opened = convert::lane_result(outcome, &batch, lane)?;
         self.stream
