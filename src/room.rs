@@ -219,9 +219,9 @@ impl Room {
     /// still be on its way to a standby.
     ///
     /// # Errors
-    /// [`Error::PoolExhausted`], and those of the database.
-    pub(crate) async fn settle(&self) -> Result<(), Error> {
-        let mut connection = self.connection().await?;
+    /// Why the job ends.
+    pub(crate) async fn settle<T>(&self, answers: &Answers<T>) -> Result<(), Ended> {
+        let mut connection = self.job_connection(answers).await?;
         Ok(db::commit_as_write(&mut connection).await?)
     }
 

@@ -201,15 +201,15 @@ impl Pool {
         // One wait, however long it turns out to be: a second one would begin at the end of the queue.
         let lending = self.lend(JOB_PATIENCE);
         pin_mut!(lending);
-        if let Ok(lent) = tokio::time::timeout(busy, &mut lending).await {
+        // By then it shows which of them it is that is waited for.
+        let shorter = busy.min(connecting);
+        if let Ok(lent) = tokio::time::timeout(shorter, &mut lending).await {
             return lent;
         }
-        if self.inner.state().connections >= self.options.max_size {
-            return Err(self.timeout(bb8::RunError::TimedOut, busy));
-        }
-        let rest = connecting.saturating_sub(busy);
-        let lent = tokio::time::timeout(rest, lending).await;
-        lent.unwrap_or_else(|_| Err(self.timeout(bb8::RunError::TimedOut, connecting)))
+        let is_full = self.inner.state().connections >= self.options.max_size;
+        let patience = if is_full { busy } else { connecting };
+        let lent = tokio::time::timeout(patience.saturating_sub(shorter), lending).await;
+        lent.unwrap_or_else(|_| Err(self.timeout(bb8::RunError::TimedOut, patience)))
     }
 
     /// Runs a single statement that finds at most one row by a unique key, on a connection that many such

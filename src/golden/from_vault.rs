@@ -134,7 +134,7 @@ impl StageFromVault {
                 }
             }
         }
-        room.settle().await?;
+        room.settle(&answers).await?;
         room.say(&answers, message(&total, true)).await
     }
 

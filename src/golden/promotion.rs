@@ -198,7 +198,8 @@ impl Promotion {
             })
         };
         if self.validate_only {
-            total = self.preview::<P>(&room).await?;
+            let connection = room.job_connection(&answers).await?;
+            total = self.preview::<P>(&room, connection).await?;
             return room.say(&answers, message(&total, true)).await;
         }
         for pass in 1..=PASSES {
@@ -218,7 +219,7 @@ impl Promotion {
                 }
             }
         }
-        room.settle().await?;
+        room.settle(&answers).await?;
         room.say(&answers, message(&total, true)).await
     }
 
@@ -247,8 +248,11 @@ impl Promotion {
     }
 
     /// What would happen to the first slots: promotes them, and takes it back.
-    async fn preview<P: Promoting>(&self, room: &Room) -> Result<Promoted, Error> {
-        let mut connection = room.connection().await?;
+    async fn preview<P: Promoting>(
+        &self,
+        room: &Room,
+        mut connection: PooledConnection,
+    ) -> Result<Promoted, Error> {
         let (scope, actor) = (self.scope.clone(), self.actor.clone());
         room.uncut(async move {
             let result = connection

@@ -2,7 +2,7 @@
 //!
 //! Two parts a stream, with a channel of one job between them: the reader turns messages into jobs, the
 //! writer does them in order and answers. So at most three frames are in memory, acks come in order, and an
-//! error comes after the acks of what was stored before it. Both are the server's, not the call's: a client that
+//! error comes after the acks of what was stored before it, unless it is that the client takes none. Both are the server's, not the call's: a client that
 //! vanishes cannot cut a transaction.
 
 use std::{sync::Arc, time::Duration};

@@ -17,7 +17,13 @@ use super::repository::{
     enrichment::{self as repository, Chunk, Swept},
     leasing, linking,
 };
-use crate::{config::EnrichmentSettings, db::Pool, domain::Actor, metrics::Metrics, rpc::Error};
+use crate::{
+    config::EnrichmentSettings,
+    db::{Pool, PooledConnection},
+    domain::Actor,
+    metrics::Metrics,
+    rpc::Error,
+};
 
 /// How much intelligence one transaction purges.
 const CHUNK: i32 = 1_000;
@@ -66,8 +72,8 @@ impl Sweep {
     /// Links those who still wait for a company that there is: how many, and how it ended.
     async fn link(&self, shutdown: &CancellationToken) -> (i64, Result<(), Error>) {
         let mut total = 0;
-        while !shutdown.is_cancelled() {
-            match self.link_chunk().await {
+        loop {
+            match self.link_chunk(shutdown).await {
                 Ok(Some(linked)) => total += linked,
                 Ok(None) => break,
                 Err(error) => return (total, Err(error)),
@@ -85,24 +91,30 @@ impl Sweep {
         self.metrics.sweep(failed, &did);
     }
 
-    async fn link_chunk(&self) -> Result<Option<i64>, Error> {
-        let mut connection = self.pool.get().await?;
+    async fn link_chunk(&self, shutdown: &CancellationToken) -> Result<Option<i64>, Error> {
+        let Some(mut connection) = self.connection(shutdown).await? else {
+            return Ok(None);
+        };
         linking::link_waiting(&mut connection, LINKED, &Actor::system()).await
+    }
+
+    /// A connection for the next chunk; none once the server stops, which nobody holds up who only waits for one.
+    async fn connection(
+        &self,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<PooledConnection>, Error> {
+        let connection = shutdown.run_until_cancelled(self.pool.get()).await;
+        Ok(connection.transpose()?)
     }
 
     /// One sweep: what it did, and how it ended.
     async fn sweep(&self, shutdown: &CancellationToken) -> (Swept, Result<(), Error>) {
         let mut total = Swept::default();
         let mut looked_to = Uuid::nil();
-        while !shutdown.is_cancelled() {
-            match self.chunk(looked_to).await {
-                Ok(Chunk {
-                    swept,
-                    looked_to: end,
-                }) if swept == Swept::default() && end == looked_to => {
-                    break;
-                }
-                Ok(chunk) => {
+        loop {
+            match self.chunk(shutdown, looked_to).await {
+                Ok(None) => break,
+                Ok(Some(chunk)) => {
                     total += chunk.swept;
                     looked_to = chunk.looked_to;
                 }
@@ -113,8 +125,7 @@ impl Sweep {
     }
 
     async fn line_up(&self, shutdown: &CancellationToken) -> Result<(), Error> {
-        while !shutdown.is_cancelled() {
-            let mut connection = self.pool.get().await?;
+        while let Some(mut connection) = self.connection(shutdown).await? {
             if leasing::line_up(&mut connection).await?.lined == 0 {
                 break;
             }
@@ -122,9 +133,16 @@ impl Sweep {
         Ok(())
     }
 
-    async fn chunk(&self, after: Uuid) -> Result<Chunk, Error> {
-        let mut connection = self.pool.get().await?;
-        repository::sweep(
+    /// The next chunk; none where nothing is left to do, or the server stops.
+    async fn chunk(
+        &self,
+        shutdown: &CancellationToken,
+        after: Uuid,
+    ) -> Result<Option<Chunk>, Error> {
+        let Some(mut connection) = self.connection(shutdown).await? else {
+            return Ok(None);
+        };
+        let chunk = repository::sweep(
             &mut connection,
             CHUNK,
             PRIORITY,
@@ -132,7 +150,9 @@ impl Sweep {
             &Actor::system(),
             after,
         )
-        .await
+        .await?;
+        let is_idle = chunk.swept == Swept::default() && chunk.looked_to == after;
+        Ok((!is_idle).then_some(chunk))
     }
 }
 

@@ -139,7 +139,7 @@ impl Promotion {
             });
             try_join_all(parts.map(|part| job.walk(part, pass))).await?;
         }
-        room.settle().await?;
+        room.settle(answers).await?;
         let last = job.progress.into_inner().message(true);
         room.say(answers, last).await
     }
@@ -152,7 +152,7 @@ impl Promotion {
     ) -> Result<(), Ended> {
         let pending = self.pending(room, answers).await?;
         let mut progress = Progress::begin(pending.count);
-        let mut connection = room.connection().await?;
+        let mut connection = room.job_connection(answers).await?;
         let work = async move {
             let result = connection
                 .transaction(async |connection| self.preview_in_txn(connection, pending).await)

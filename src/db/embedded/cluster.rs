@@ -27,12 +27,14 @@ const ORPHAN_PATIENCE: Duration = Duration::from_secs(30);
 const LOG_LIMIT: u64 = 16 << 20;
 
 /// What a private cluster needs beyond PostgreSQL's careful defaults. Durability is left alone.
-const SETTINGS: [(&str, &str); 5] = [
+/// Its log may end up in ours, where no value of a row may be: what a statement fails with is told to who sent it.
+const SETTINGS: [(&str, &str); 6] = [
     ("listen_addresses", ""),
     ("unix_socket_permissions", "0700"),
     ("shared_buffers", "256MB"),
     ("max_wal_size", "4GB"),
     ("log_line_prefix", "%m [%p] "),
+    ("log_min_messages", "log"),
 ];
 
 /// A cluster in a data folder, and the programs that run it.

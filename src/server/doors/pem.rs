@@ -111,16 +111,35 @@ pub(crate) struct Validity {
 
 /// When all certificates of a file are good.
 pub(crate) fn validity(file: PemFile<'_>) -> Result<Validity, Error> {
-    let certificates = file.certificates(&file.read()?)?;
-    let mut times = Vec::new();
-    for certificate in &certificates {
-        let validity = certificate::validity(certificate);
-        times.push(validity.ok_or_else(|| file.error("holds a certificate that is none"))?);
-    }
+    let times = validities(file)?;
     let from = times.iter().map(|validity| validity.from).max();
     let until = times.iter().map(|validity| validity.until).min();
     match (from, until) {
         (Some(from), Some(until)) => Ok(Validity { from, until }),
         _ => Err(file.error("holds no certificate")),
     }
+}
+
+/// Until when the first certificate of a file is good, which it is now.
+pub(super) fn good_until(file: PemFile<'_>) -> Result<DateTime<Utc>, Error> {
+    let now = Utc::now();
+    match validities(file)?.first() {
+        Some(first) if now < first.from => Err(file.error(format!(
+            "is not valid before {}, and this machine's clock says {now}",
+            first.from
+        ))),
+        Some(first) if first.until <= now => Err(file.error(format!("expired on {}", first.until))),
+        Some(first) => Ok(first.until),
+        None => Err(file.error("holds no certificate")),
+    }
+}
+
+fn validities(file: PemFile<'_>) -> Result<Vec<Validity>, Error> {
+    let certificates = file.certificates(&file.read()?)?;
+    let mut times = Vec::new();
+    for certificate in &certificates {
+        let validity = certificate::validity(certificate);
+        times.push(validity.ok_or_else(|| file.error("holds a certificate that is none"))?);
+    }
+    Ok(times)
 }

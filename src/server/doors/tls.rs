@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use super::{
     Error,
-    pem::{PemFile, certified_key, roots, validity},
+    pem::{PemFile, certified_key, good_until, roots},
 };
 use crate::config::DoorSettings;
 
@@ -61,10 +61,10 @@ impl TlsFiles {
     /// Says until when the certificate is good.
     ///
     /// # Errors
-    /// A file cannot be read, or is wrong. What was read before stays.
+    /// A file cannot be read, or is wrong, or the certificate is not good now. What was read before stays.
     pub fn reload(&self) -> Result<DateTime<Utc>, Error> {
         let config = self.files.read()?;
-        let until = validity(self.files.certificate())?.until;
+        let until = good_until(self.files.certificate())?;
         self.current.send_replace(config);
         Ok(until)
     }

@@ -8,12 +8,12 @@ use crate::harness::{App, Lane, ack, evidence, open, refusal, rows::people};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_stream_is_ended_and_told_the_timeout() {
-    let app = App::start_with(&["--stream-idle-timeout", "0.3"]).await;
+    let app = App::start_with(&["--stream-idle-timeout", "2.5"]).await;
     let (mut lane, _) = app.lane(open("b", "apollo")).await.unwrap();
     lane.rows(0, &people(0..3)).await.unwrap();
     let refusal = refusal(lane.receive().await)
         .is(Code::DeadlineExceeded, "STREAM_IDLE")
-        .says("idle_seconds", "0.3");
+        .says("idle_seconds", "2.5");
     assert!(
         refusal.message.contains("stream-idle-timeout"),
         "{refusal:?}"

@@ -148,7 +148,9 @@ async fn a_read_that_was_given_up_costs_no_connection() {
         async move { client.get_contact(request).await }
     });
     for answer in join_all(given_up).await {
-        assert_eq!(answer.unwrap_err().code(), Code::DeadlineExceeded);
+        // Cancelled where the client's own clock was earlier.
+        let code = answer.unwrap_err().code();
+        assert!([Code::DeadlineExceeded, Code::Cancelled].contains(&code));
     }
     holder.run("COMMIT").await;
     let before = processes(&sql).await;

@@ -30,7 +30,8 @@ async fn app_with(postgres: &Postgres, flags: &[&str]) -> App {
     migrate::up(&DatabaseUrl::parse(&url).unwrap())
         .await
         .unwrap();
-    App::start_on(url, flags).await
+    // What is seen of the database is not hidden by long waits for the pool.
+    App::start_on(url, &[&["--pool-timeout=0.5"], flags].concat()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

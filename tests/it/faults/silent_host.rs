@@ -40,7 +40,11 @@ async fn the_service_goes_on_where_its_host_falls_silent() {
     let (first, second) = (Proxy::before(&url).await, Proxy::before(&url).await);
     let (_, first_host) = first.url.split_once('@').unwrap();
     let (first_host, _) = first_host.split_once('/').unwrap();
-    let app = App::start_on(with_first_host(&second.url, first_host), &[]).await;
+    let app = App::start_on(
+        with_first_host(&second.url, first_host),
+        &["--pool-timeout=0.5"],
+    )
+    .await;
     let list = async || {
         let all = ListRawLoadsRequest::default();
         app.intake().await.list_raw_loads(all).await

@@ -106,8 +106,25 @@ impl Authority {
         self.sign(None, &["localhost", "127.0.0.1"])
     }
 
+    /// One that was good in the last century.
+    fn expired_server(&self) -> Signed {
+        self.sign_as(None, &["localhost", "127.0.0.1"], |params| {
+            params.not_before = rcgen::date_time_ymd(1998, 1, 1);
+            params.not_after = rcgen::date_time_ymd(1999, 1, 1);
+        })
+    }
+
     /// A certificate with a common name, DNS names and addresses.
     fn sign(&self, common_name: Option<&str>, names: &[&str]) -> Signed {
+        self.sign_as(common_name, names, |_| {})
+    }
+
+    fn sign_as(
+        &self,
+        common_name: Option<&str>,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Signed {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -118,6 +135,7 @@ impl Authority {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         Signed {
             certificate: params.signed_by(&key, &self.issuer).unwrap().pem(),

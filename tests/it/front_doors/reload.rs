@@ -5,7 +5,9 @@ use nix::sys::signal::{Signal, kill};
 use tonic::Code;
 
 use super::{Authority, client, ingest, tls_flags};
-use crate::harness::{Service, Workspace, fresh_database, leadvault_logging_to, until};
+use crate::harness::{
+    Service, Workspace, fresh_database, leadvault_logging_to, until, until_logged,
+};
 
 async fn code(service: &Service, token: &str) -> Code {
     let channel = tonic::transport::Endpoint::from_shared(service.endpoint()).unwrap();
@@ -46,9 +48,7 @@ async fn the_clients_file_is_read_again_on_sighup_and_a_bad_one_changes_nothing(
     );
     kill(service.pid(), Signal::SIGHUP).unwrap();
     until_code(&service, &new, Code::Ok).await;
-    let said = std::fs::read_to_string(&log).unwrap();
-    let said = said.lines().find(|line| line.contains("read again"));
-    let said = said.unwrap();
+    let said = until_logged(&log, "read again").await;
     assert!(
         said.contains("clients=2 added=1 removed=0 changed=0"),
         "{said}"
@@ -57,13 +57,7 @@ async fn the_clients_file_is_read_again_on_sighup_and_a_bad_one_changes_nothing(
     // Broken: the new client stays, though the file that names it is gone.
     workspace.file("clients", format!("{old_line}etl boss\n"));
     kill(service.pid(), Signal::SIGHUP).unwrap();
-    let said = until("the error", async || {
-        let log = std::fs::read_to_string(&log).unwrap();
-        log.lines()
-            .find(|line| line.contains("ERROR"))
-            .map(str::to_owned)
-    })
-    .await;
+    let said = until_logged(&log, "ERROR").await;
     assert!(
         said.contains("line 2") && said.contains("operator"),
         "{said}"
@@ -89,11 +83,7 @@ async fn without_files_of_the_doors_a_sighup_changes_nothing() {
     let serve = ["serve", "--listen", "127.0.0.1:0", "--database-url", &url];
     let service = Service::start(leadvault_logging_to(&log, &serve)).await;
     kill(service.pid(), Signal::SIGHUP).unwrap();
-    until("the signal to be heard", async || {
-        let log = std::fs::read_to_string(&log).unwrap();
-        log.contains("no file to read again").then_some(())
-    })
-    .await;
+    until_logged(&log, "no file to read again").await;
     let mut intake = service.intake().await;
     let request = ListBatchesRequest::default();
     intake.list_batches(request).await.unwrap();
@@ -129,17 +119,16 @@ async fn certificates_are_read_again_on_sighup_and_bad_ones_change_nothing() {
     // In the middle of a renewal: the key is not that of the certificate yet.
     workspace.file("server.key", before.server().key);
     kill(service.pid(), Signal::SIGHUP).unwrap();
-    let said = until("the error", async || {
-        let log = std::fs::read_to_string(&log).unwrap();
-        log.lines()
-            .find(|line| line.contains("ERROR"))
-            .map(str::to_owned)
-    })
-    .await;
+    let said = until_logged(&log, "ERROR").await;
     assert!(
         said.contains("--tls-key") && said.contains("is not the key of the certificate"),
         "{said}"
     );
+    let expired = after.expired_server();
+    workspace.file("server.pem", expired.certificate);
+    workspace.file("server.key", expired.key);
+    kill(service.pid(), Signal::SIGHUP).unwrap();
+    until_logged(&log, "expired on 1999-01-01").await;
     let late = after.connect(&endpoint, None).await.unwrap();
     ingest(late, None).await.unwrap();
     assert!(service.stop().await.0.success());

@@ -23,6 +23,8 @@ use tokio::{
 };
 use tonic::transport::{Channel, Endpoint};
 
+use super::command::leadvault;
+
 /// How long anything may take before the test has failed.
 const PATIENCE: Duration = Duration::from_secs(90);
 const POLL_INTERVAL: Duration = Duration::from_millis(3);
@@ -40,6 +42,16 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
         );
         tokio::time::sleep(POLL_INTERVAL).await;
     }
+}
+
+/// Waits until a log holds a text; the first line with it.
+pub(crate) async fn until_logged(log: &Path, text: &str) -> String {
+    until(&format!("the log to say {text:?}"), async || {
+        let log = std::fs::read_to_string(log).unwrap();
+        let line = log.lines().find(|line| line.contains(text));
+        line.map(str::to_owned)
+    })
+    .await
 }
 
 /// A folder that PostgreSQL's account can reach. It is removed, and what runs in it is killed, when this
@@ -144,43 +156,6 @@ pub(crate) fn free_port() -> u16 {
             return port;
         }
     }
-}
-
-/// The binary, with nothing of this process's settings. It is killed when its handle is dropped.
-pub(crate) fn leadvault(args: &[&str]) -> Command {
-    let mut command = clean(env!("CARGO_BIN_EXE_leadvault"));
-    command.args(args);
-    command
-}
-
-/// The same with its log in a file, where it can be read while the process runs.
-pub(crate) fn leadvault_logging_to(log: &Path, args: &[&str]) -> Command {
-    let mut command = clean("sh");
-    let binary = env!("CARGO_BIN_EXE_leadvault");
-    command.args(["-c", r#"log=$1; shift; exec "$@" 2> "$log""#, "sh"]);
-    command.arg(log).arg(binary).args(args);
-    command
-}
-
-/// A program with nothing of this process's settings. It is killed when its handle is dropped.
-fn clean(program: &str) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text == "DATABASE_URL"
-            || ["LEADVAULT_", "OTEL_", "PG"]
-                .iter()
-                .any(|ours| text.starts_with(ours))
-        {
-            command.env_remove(&name);
-        }
-    }
-    // Many run at once, and the default is one port.
-    command.env("LEADVAULT_OPS_LISTEN", "127.0.0.1:0");
-    // On a busy machine calls wait longer than half a second for a connection.
-    command.env("LEADVAULT_POOL_TIMEOUT_SECONDS", "30");
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    command
 }
 
 /// Runs the binary to its end.

@@ -19,6 +19,17 @@ pub(crate) struct Refusal {
     pub(crate) retry: bool,
 }
 
+/// What the server answers to a call with a deadline: where the client's own clock was earlier, on a busy machine, it is
+/// made again.
+pub(crate) async fn heard<T>(call: impl AsyncFn() -> Result<T, Status>) -> Result<T, Status> {
+    loop {
+        match call().await {
+            Err(status) if status.code() == Code::Cancelled && status.details().is_empty() => {}
+            answer => return answer,
+        }
+    }
+}
+
 /// The refusal of a call that must not succeed.
 pub(crate) fn refusal<T>(result: Result<T, Status>) -> Refusal {
     match result {

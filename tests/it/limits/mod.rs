@@ -7,6 +7,7 @@ mod forgotten;
 mod idle;
 mod in_flight;
 mod network;
+mod open_files;
 mod overload;
 mod places;
 mod unread;

@@ -20,7 +20,9 @@ use crate::harness::{App, Network, Proxy, Sql, fresh_database, refusal, until};
 
 /// The service's own, which it gives to calls whose clients give none: no clock but its own rings then.
 const DEADLINE: Duration = Duration::from_secs(1);
-const FLAGS: [&str; 2] = ["--pool-size=8", "--default-deadline=1"];
+const FLAGS: [&str; 3] = ["--pool-size=8", SHORT_WAIT, "--default-deadline=1"];
+/// What is seen of the network is not hidden by long waits for the pool.
+const SHORT_WAIT: &str = "--pool-timeout=0.5";
 const POOL_SIZE: i64 = 8;
 /// Of a URL that asks for a server that takes writes.
 const READ_WRITE: &str = "?target_session_attrs=read-write";
@@ -235,7 +237,7 @@ async fn a_silent_connection_is_no_busy_one_and_is_not_lent_again() {
     let url = fresh_database().await;
     let proxy = Proxy::before(&url).await;
     let url = format!("{}{READ_WRITE}", proxy.url);
-    let app = App::start_on(url, &["--pool-size=1"]).await;
+    let app = App::start_on(url, &["--pool-size=1", SHORT_WAIT]).await;
     list(&app).await.unwrap();
 
     proxy.turn(Network::Forgetful);

@@ -287,7 +287,7 @@ async fn the_unread_answer_of_a_stream_that_ended_is_dropped_in_the_end() {
     app.stop().await;
 }
 
-/// Also of a bulk stream the last word is there for who reads late, behind whatever there was to read before it.
+/// Also of a bulk stream the last word is there for who reads late.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loader_that_takes_no_acks_loses_its_place_and_is_told() {
     let app = App::start_with(&["--max-streams=1", "--stream-idle-timeout=1"]).await;

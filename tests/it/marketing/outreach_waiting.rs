@@ -13,7 +13,7 @@ use leadvault::proto::{
 use tonic::{Code, Request, Status};
 
 use super::{email_to, new_id, outreach::messages, people, record, try_record};
-use crate::harness::{App, Sql, refusal, until};
+use crate::harness::{App, Sql, heard, refusal, until};
 
 const SHORT: Duration = Duration::from_secs(1);
 /// As many batches as are written at the same time.
@@ -79,7 +79,7 @@ async fn who_gave_up_before_its_turn_is_not_recorded() {
         let rest = async {
             until_waiting(&sql, BATCHES).await;
             // Both batches are being written: these wait for their turn.
-            let late = record_within(&app, SHORT, item());
+            let late = heard(async || record_within(&app, SHORT, item()).await);
             refusal(late.await).is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
             let went_away = tokio::time::timeout(SHORT, record(&app, item()));
             assert!(went_away.await.is_err(), "it was answered");
@@ -106,8 +106,8 @@ async fn one_whose_deadline_comes_while_it_is_written_may_be_sent_again() {
     let person = people(&sql, &["a@x.example"]).await.remove(0);
     let item = email_to(&person, "");
     let owner = lock_messages(&app).await;
-    let late = refusal(record_within(&app, SHORT, vec![item.clone()]).await)
-        .is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+    let late = heard(async || record_within(&app, SHORT, vec![item.clone()]).await);
+    let late = refusal(late.await).is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
     assert!(
         late.message.contains("same request_id or message ids"),
         "{late:?}"
