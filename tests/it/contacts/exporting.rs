@@ -33,7 +33,8 @@ async fn let_go(sql: &Sql) {
         let open: i64 = sql
             .one(
                 "SELECT count(*) FROM pg_stat_activity
-                 WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL",
+                 WHERE datname = current_database() AND backend_type = 'client backend'
+                  AND pid <> pg_backend_pid() AND xact_start IS NOT NULL",
                 &[],
             )
             .await;
@@ -132,7 +133,8 @@ async fn an_export_that_is_cut_says_so() {
     stream.message().await.unwrap().unwrap();
     sql.run(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-         WHERE datname = current_database() AND pid <> pg_backend_pid()",
+         WHERE datname = current_database() AND backend_type = 'client backend'
+                  AND pid <> pg_backend_pid()",
     )
     .await;
     let refusal = refusal(rest(stream).await).is(Code::Unavailable, "DATABASE_UNAVAILABLE");

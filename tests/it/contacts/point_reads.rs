@@ -94,7 +94,8 @@ async fn calls_that_wait_do_not_hold_up_point_reads() {
 async fn strike(sql: &Sql) -> i64 {
     sql.one(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-         WHERE datname = current_database() AND pid <> pg_backend_pid()",
+         WHERE datname = current_database() AND backend_type = 'client backend'
+                  AND pid <> pg_backend_pid()",
         &[],
     )
     .await
@@ -123,7 +124,8 @@ async fn connections_that_die_fail_no_point_read() {
 /// PostgreSQL's processes that the service is connected to.
 async fn processes(sql: &Sql) -> Vec<i32> {
     let pids = "SELECT pid FROM pg_stat_activity
-                WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY pid";
+                WHERE datname = current_database() AND backend_type = 'client backend'
+                  AND pid <> pg_backend_pid() ORDER BY pid";
     let found = sql.rows(pids, &[]).await;
     found.iter().map(|row| row.get(0)).collect()
 }

@@ -160,7 +160,8 @@ async fn the_service_goes_the_way_that_was_asked_for() {
     let app = App::start().await;
     app.ingest("b", "apollo", &[row("a@x.example")]).await;
     let logins = "SELECT DISTINCT usename::text FROM pg_stat_activity
-                  WHERE datname = current_database() AND pid <> pg_backend_pid()";
+                  WHERE datname = current_database() AND backend_type = 'client backend'
+                  AND pid <> pg_backend_pid()";
     let sql = app.sql().await;
     let expected = if is_asked_for() { LOGIN } else { "postgres" };
     assert_eq!(sql.one::<String>(logins, &[]).await, expected);

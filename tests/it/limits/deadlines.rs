@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::{SLACK, get_batch, lock_batches, until_waiting, within};
+use super::{SLACK, get_batch, list_loads, lock_batches, until_waiting, within};
 use crate::harness::{App, Lane, evidence, heard, open, opened, refusal, rows::people, until};
 
 const SHORT: Duration = Duration::from_millis(500);
@@ -29,9 +29,10 @@ async fn a_callers_deadline_ends_its_query_in_postgresql() {
     let owner = lock_batches(&app).await;
     let get = async || {
         let begun = Instant::now();
-        let answer = get_batch(&app, Some(SHORT)).await;
+        let (got, listed) =
+            tokio::join!(get_batch(&app, Some(SHORT)), list_loads(&app, Some(SHORT)));
         assert!(begun.elapsed() < SHORT + SLACK, "{:?}", begun.elapsed());
-        answer
+        listed.and(got)
     };
     let refused = refusal(heard(get).await)
         .is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
@@ -90,7 +91,8 @@ async fn a_caller_that_goes_away_ends_its_query_too() {
     let _owner = lock_batches(&app).await;
     tokio::select! {
         answered = get_batch(&app, None) => panic!("{answered:?}"),
-        () = until_waiting(&app, 1) => {}
+        answered = list_loads(&app, None) => panic!("{answered:?}"),
+        () = until_waiting(&app, 2) => {}
     }
     until_waiting(&app, 0).await;
 }

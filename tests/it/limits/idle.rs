@@ -42,7 +42,7 @@ async fn a_client_that_does_not_read_ends_its_export() {
         )
         .await;
     let open_transactions = "SELECT count(*) FROM pg_stat_activity
-                             WHERE datname = current_database() AND xact_start IS NOT NULL
+                             WHERE datname = current_database() AND backend_type = 'client backend' AND xact_start IS NOT NULL
                                AND pid <> pg_backend_pid()";
     let request = ExportContactsRequest::default();
     let mut export = app.vault().await.export_contacts(request).await.unwrap();

@@ -14,7 +14,9 @@ mod unread;
 
 use std::time::Duration;
 
-use leadvault::proto::intake::v1::{GetBatchRequest, GetBatchResponse};
+use leadvault::proto::intake::v1::{
+    GetBatchRequest, GetBatchResponse, ListRawLoadsRequest, ListRawLoadsResponse,
+};
 use tonic::{Request, Response, Status};
 
 use crate::harness::{App, Sql, until};
@@ -29,11 +31,11 @@ fn within<T>(timeout: Duration, message: T) -> Request<T> {
     request
 }
 
-/// Locks what every look at a batch needs, until `COMMIT`.
+/// Locks what every look at a batch or a load needs, until `COMMIT`.
 async fn lock_batches(app: &App) -> Sql {
     let owner = app.sql().await;
     owner
-        .run("BEGIN; LOCK TABLE intake.batches IN ACCESS EXCLUSIVE MODE")
+        .run("BEGIN; LOCK TABLE intake.batches, intake.raw_loads IN ACCESS EXCLUSIVE MODE")
         .await;
     owner
 }
@@ -50,6 +52,18 @@ async fn get_batch(
         None => Request::new(message),
     };
     app.intake().await.get_batch(request).await
+}
+
+/// One statement, where `get_batch` is a transaction.
+async fn list_loads(
+    app: &App,
+    timeout: Option<Duration>,
+) -> Result<Response<ListRawLoadsResponse>, Status> {
+    let mut request = Request::new(ListRawLoadsRequest::default());
+    if let Some(timeout) = timeout {
+        request.set_timeout(timeout);
+    }
+    app.intake().await.list_raw_loads(request).await
 }
 
 /// Waits until so many statements of the service wait for a lock. It looks from a connection without a
