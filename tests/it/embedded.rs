@@ -48,15 +48,20 @@ async fn assert_stops_clean(service: Service, workspace: &Workspace) {
     let (status, log) = service.stop().await;
     assert_eq!(status.code(), Some(0), "{log}");
     assert_eq!(workspace.postmaster(), None);
-    assert!(!runs(postmaster));
+    until_dead(postmaster).await;
 }
 
-async fn kill_postgresql(postmaster: Pid) {
-    kill(postmaster, Signal::SIGKILL).unwrap();
+/// It says that it is stopped shortly before its process is gone.
+async fn until_dead(postmaster: Pid) {
     until("PostgreSQL to be dead", async || {
         (!runs(postmaster)).then_some(())
     })
     .await;
+}
+
+async fn kill_postgresql(postmaster: Pid) {
+    kill(postmaster, Signal::SIGKILL).unwrap();
+    until_dead(postmaster).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,7 +210,10 @@ async fn an_ordinary_user_needs_no_other_account() {
     let workspace = Workspace::new();
     // A copy: the build may be in a folder that only root can enter.
     let binary = workspace.path("leadvault");
-    std::fs::copy(env!("CARGO_BIN_EXE_leadvault"), &binary).unwrap();
+    // By another process: what this one has open for writing, a child of another test may have, too.
+    let source = env!("CARGO_BIN_EXE_leadvault");
+    let copied = StdCommand::new("cp").arg(source).arg(&binary).status();
+    assert!(copied.unwrap().success());
     std::fs::create_dir(workspace.path("home")).unwrap();
     let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
     std::os::unix::fs::chown(workspace.path("home"), Some(uid), Some(gid)).unwrap();

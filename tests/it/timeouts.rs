@@ -7,13 +7,13 @@ use tonic::Code;
 
 use crate::harness::{App, Running, Workspace, leadvault, open, refusal, rows::people};
 
-/// Makes every write of a table take three seconds.
+/// Makes every write of a table take half a minute.
 async fn slow(app: &App, table: &str) {
     app.sql()
         .await
         .run(&format!(
             "CREATE FUNCTION public.f_slow() RETURNS trigger LANGUAGE plpgsql AS
-             $$ BEGIN PERFORM pg_sleep(3); RETURN NULL; END $$;
+             $$ BEGIN PERFORM pg_sleep(30); RETURN NULL; END $$;
              GRANT EXECUTE ON FUNCTION public.f_slow TO PUBLIC;
              CREATE TRIGGER slow BEFORE INSERT OR UPDATE ON {table}
                  FOR EACH STATEMENT EXECUTE FUNCTION public.f_slow()"
@@ -34,7 +34,7 @@ fn score() -> BatchScoreContactsRequest {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_may_be_tried_again_and_a_statement_would_take_as_long() {
-    let app = App::start_with(&["--statement-timeout=1"]).await;
+    let app = App::start_with(&["--statement-timeout=4"]).await;
     let sql = app.sql().await;
     sql.run("INSERT INTO vault.contacts (email, source) VALUES ('a@x.example', 'apollo')")
         .await;
@@ -58,7 +58,7 @@ async fn a_lock_may_be_tried_again_and_a_statement_would_take_as_long() {
 /// Nothing of the chunk is stored, and its lane goes on where it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_that_takes_too_long_can_be_sent_again() {
-    let app = App::start_with(&["--statement-timeout=1"]).await;
+    let app = App::start_with(&["--statement-timeout=4"]).await;
     slow(&app, "intake.raw_loads").await;
     let (mut lane, _) = app.lane(open("b", "apollo")).await.unwrap();
     refusal(lane.rows(0, &people(0..2)).await).is(Code::DeadlineExceeded, "STATEMENT_TIMEOUT");
@@ -75,7 +75,7 @@ async fn a_chunk_that_takes_too_long_can_be_sent_again() {
 /// `leadvault load` waits for better times, as it does for a service that is away.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_outlasts_chunks_that_take_too_long() {
-    let app = App::start_with(&["--statement-timeout=1"]).await;
+    let app = App::start_with(&["--statement-timeout=4"]).await;
     let workspace = Workspace::new();
     slow(&app, "intake.raw_loads").await;
     let rows = people(0..3).join("\n");
@@ -89,7 +89,7 @@ async fn a_load_outlasts_chunks_that_take_too_long() {
         &app.endpoint(),
     ];
     let load = Running::spawn(leadvault(&args));
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
     app.sql()
         .await
         .run("DROP TRIGGER slow ON intake.raw_loads")

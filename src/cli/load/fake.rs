@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
 };
 
 use tokio::{net::TcpListener, sync::mpsc};
@@ -17,6 +18,19 @@ use crate::proto::intake::v1::{
     intake_service_server::{IntakeService, IntakeServiceServer},
     *,
 };
+
+/// The port of a service that has just ended may be taken for a moment.
+fn bind(port: u16) -> std::net::TcpListener {
+    let begun = Instant::now();
+    loop {
+        match std::net::TcpListener::bind(("127.0.0.1", port)) {
+            Err(_) if port != 0 && begun.elapsed() < Duration::from_secs(20) => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            bound => return bound.unwrap(),
+        }
+    }
+}
 
 /// The service; its clones share one store.
 #[derive(Debug, Default, Clone)]
@@ -62,7 +76,7 @@ impl Fake {
             .enable_all()
             .build()
             .unwrap();
-        let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let listener = bind(port);
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let fake = self.clone();

@@ -82,9 +82,7 @@ async fn a_chunk_that_is_being_written_outlives_its_client() {
         .run("BEGIN; LOCK TABLE intake.email_claims IN ACCESS EXCLUSIVE MODE")
         .await;
     lane.send_rows(Some(0), &people(0..10)).await;
-    let watcher = app.sql().await;
-    let waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)";
-    while !watcher.one::<bool>(waiting, &[]).await {}
+    app.sql().await.until_somebody_waits().await;
     drop(lane);
     // A call that the server answers after it had every chance to see the client go.
     evidence::batch(&app, "b").await;
@@ -272,9 +270,7 @@ async fn frames_before_the_shutdown_are_acked_before_it_is_said() {
         .run("BEGIN; LOCK TABLE intake.email_claims IN ACCESS EXCLUSIVE MODE")
         .await;
     lane.send_rows(Some(0), &people(0..10)).await;
-    let waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)";
-    let watcher = app.sql().await;
-    while !watcher.one::<bool>(waiting, &[]).await {}
+    app.sql().await.until_somebody_waits().await;
     let stopped = tokio::spawn(app.stop());
     owner.run("COMMIT").await;
     assert_eq!(ack(lane.receive().await.unwrap()).accepted, 10);

@@ -2,7 +2,7 @@
 
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{App, Sql, Workspace, run};
+use crate::harness::{App, Sql, Workspace, free_port, run};
 
 /// To the service no batch means every batch: a script whose variable is empty must not get that.
 #[tokio::test(flavor = "multi_thread")]
@@ -103,9 +103,7 @@ async fn a_service_that_goes_away_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn patience_ends_when_it_is_told_to() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", free.local_addr().unwrap());
-    drop(free);
+    let endpoint = format!("http://127.0.0.1:{}", free_port());
     let workspace = Workspace::new();
     let list = workspace.file("list", "a@x.example\n");
     for args in [&["promote"][..], &["suppress", &list]] {

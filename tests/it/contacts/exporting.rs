@@ -8,7 +8,7 @@ use leadvault::proto::vault::v1::{
 use tonic::{Code, Status, Streaming};
 
 use super::{make, vault};
-use crate::harness::{App, Sql, refusal};
+use crate::harness::{App, Sql, refusal, until};
 
 pub(super) async fn export(app: &App, filter: ContactFilter) -> Streaming<ExportContactsResponse> {
     let request = ExportContactsRequest {
@@ -29,21 +29,13 @@ async fn rest(mut stream: Streaming<ExportContactsResponse>) -> Result<Vec<Conta
 
 /// Waits until no export holds a snapshot any more.
 async fn let_go(sql: &Sql) {
-    for _ in 0..200 {
-        let open: i64 = sql
-            .one(
-                "SELECT count(*) FROM pg_stat_activity
-                 WHERE datname = current_database() AND backend_type = 'client backend'
-                  AND pid <> pg_backend_pid() AND xact_start IS NOT NULL",
-                &[],
-            )
-            .await;
-        if open == 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("an export still holds its snapshot");
+    let open = "SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND backend_type = 'client backend'
+                  AND pid <> pg_backend_pid() AND xact_start IS NOT NULL";
+    until("no export has its snapshot", async || {
+        (sql.one::<i64>(open, &[]).await == 0).then_some(())
+    })
+    .await;
 }
 
 /// Makes contacts too large for the buffers between the server and a client that does not read.
@@ -143,7 +135,7 @@ async fn an_export_that_is_cut_says_so() {
     let mut stream = export(&app, ContactFilter::default()).await;
     stream.message().await.unwrap().unwrap();
     let stopping = tokio::spawn(app.stop());
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     self::refusal(rest(stream).await).is(Code::Unavailable, "SHUTTING_DOWN");
     stopping.await.unwrap();
 }

@@ -33,7 +33,7 @@ async fn law_2_twenty_kills_of_the_service_with_two_lanes() {
 
 async fn twenty_kills_of_the_service(lanes: i64, seed: u64) {
     let workspace = Workspace::new();
-    let rows = rows(40_000);
+    let rows = rows(60_000);
     let file = workspace.file("rows.ndjson", &rows.ndjson);
     let port = free_port();
     let mut service = Service::start(workspace.serve(port)).await;
@@ -133,7 +133,13 @@ async fn law_2_a_chunk_outlives_the_service_that_sent_it() {
     let rows = rows(5_000);
     let file = workspace.file("rows.ndjson", &rows.ndjson);
     let port = free_port();
-    let service = Service::start(workspace.serve(port)).await;
+    // What waits for the lock waits for as long as it takes another service to come.
+    let serve = || {
+        let mut command = workspace.serve(port);
+        command.arg("--statement-timeout=600");
+        Service::start(command)
+    };
+    let service = serve().await;
     let sql = Sql::connect(service.database_url()).await;
     let blocker = Sql::connect(service.database_url()).await;
     blocker
@@ -143,7 +149,7 @@ async fn law_2_a_chunk_outlives_the_service_that_sent_it() {
     until_waiting(&sql, "f_ingest_chunk").await;
     service.kill().await;
 
-    let service = Service::start(workspace.serve(port)).await;
+    let service = serve().await;
     until_waiting(&sql, "f_open_lane").await;
     assert_eq!(stored(&sql, BATCH).await, 0);
     blocker.run("COMMIT").await;
@@ -172,7 +178,7 @@ async fn until_waiting(sql: &Sql, function: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn law_2_orderly_stops_in_the_middle_of_a_load() {
     let workspace = Workspace::new();
-    let rows = rows(20_000);
+    let rows = rows(60_000);
     let file = workspace.file("rows.ndjson", &rows.ndjson);
     let app = App::start().await;
     let sql = app.sql().await;
@@ -202,7 +208,7 @@ async fn law_2_orderly_stops_in_the_middle_of_a_load() {
 #[tokio::test(flavor = "multi_thread")]
 async fn law_2_a_killed_loader_is_run_again() {
     let workspace = Workspace::new();
-    let rows = rows(20_000);
+    let rows = rows(60_000);
     let file = workspace.file("rows.ndjson", &rows.ndjson);
     let app = App::start().await;
     let sql = app.sql().await;

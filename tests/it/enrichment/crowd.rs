@@ -3,6 +3,8 @@
 
 use std::collections::HashSet;
 
+use leadvault::proto::people::v1::LeaseEnrichmentRequest;
+
 use super::{
     enqueue, id, lease,
     leasing::{LEASE, pages},
@@ -35,8 +37,16 @@ async fn beside(sql: &Sql) -> i64 {
 /// Leases until nobody is left, and says who was leased.
 async fn work(app: &App, most: i32) -> Vec<String> {
     let mut leased = Vec::new();
+    let mut people = super::people(app).await;
+    let request = LeaseEnrichmentRequest {
+        worker: "worker".to_owned(),
+        max_count: most,
+        // None comes back before the last one is leased.
+        lease_ms: 600_000,
+    };
     loop {
-        let leases = lease(app, most).await;
+        let leases = people.lease_enrichment(request.clone()).await;
+        let leases = leases.unwrap().into_inner().leases;
         if leases.is_empty() {
             return leased;
         }

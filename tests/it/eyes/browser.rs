@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Stdio};
 use tokio::process::Command;
 
 use super::status::{campaign, one_of_each};
-use crate::harness::{App, Workspace, program};
+use crate::harness::{App, Workspace, program, until};
 
 /// How a phone and a desk look at it.
 const WIDTHS: [(&str, u32, u32); 2] = [("phone", 390, 3600), ("desk", 1280, 2200)];
@@ -88,7 +88,12 @@ async fn a_browser_shows_the_numbers_and_asks_nobody_else() {
     let log = workspace.path("net.json");
     let net_log = format!("--log-net-log={}", log.display());
     let url = format!("http://{address}/status");
-    let dom = browse(&browser, &workspace, &[&net_log, "--dump-dom", &url]).await;
+    // While it starts, the machine may be too busy for the database to answer in time.
+    let dom = until("a page that is whole", async || {
+        let dom = browse(&browser, &workspace, &[&net_log, "--dump-dom", &url]).await;
+        dom.contains("leadvault: serving").then_some(dom)
+    })
+    .await;
     for shown in [
         "<title>leadvault: serving</title>",
         "<bdi>rows received</bdi></th><td role=\"cell\" class=\"number\" data-column=\"Count\">39</td>",

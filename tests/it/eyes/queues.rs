@@ -1,6 +1,6 @@
 //! The depths of queues, as the view says and as the metrics show.
 
-use crate::harness::App;
+use crate::harness::{App, until};
 
 const ENRICHMENT: &str = "
     INSERT INTO people.master (email, name) VALUES ('a@x.example', 'A'), ('b@x.example', 'B');
@@ -23,7 +23,11 @@ async fn what_waits_is_counted_with_its_age() {
     )
     .await;
 
-    let (_, text) = app.page("/metrics").await;
+    let text = until("the queues to be counted", async || {
+        let (_, text) = app.page("/metrics").await;
+        text.contains("leadvault_queue_depth{").then_some(text)
+    })
+    .await;
     for line in [
         "leadvault_queue_depth{queue=\"loads\",state=\"pending\"} 2",
         "leadvault_queue_depth{queue=\"company_slots\",state=\"pending\"} 0",

@@ -31,6 +31,17 @@ async fn page(app: &App) -> String {
     page
 }
 
+/// A page that nothing is missing on: on a busy machine a part may take too long to be shown.
+async fn whole_page(app: &App) -> String {
+    const MISSING: [&str; 3] = ["Not seen yet", "They could not be counted", ">no database<"];
+    until("a whole page", async || {
+        let page = page(app).await;
+        let is_whole = !MISSING.iter().any(|words| page.contains(words));
+        is_whole.then_some(page)
+    })
+    .await
+}
+
 /// The texts of a page, tags apart.
 fn texts(page: &str) -> String {
     let mut text = String::new();
@@ -61,7 +72,7 @@ async fn it_shows_tallies_of_everything_and_nobodys_data() {
         )
         .await;
 
-    let page = page(&app).await;
+    let page = whole_page(&app).await;
     let text = texts(&page);
     for shown in [
         format!("|leadvault |{}|", env!("CARGO_PKG_VERSION")),
@@ -106,7 +117,7 @@ async fn what_callers_call_things_is_shown_and_does_nothing() {
     let evil = "<script>alert(1)</script>\"'&";
     one_of_each(&app, evil, "<img src=x onerror=alert(2)>", "a@x.example").await;
     campaign(&app, "</table></style><svg onload=alert(3)>").await;
-    let page = page(&app).await;
+    let page = whole_page(&app).await;
     assert!(page.contains("<bdi>&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;</bdi>"));
     assert!(page.contains("<bdi>&lt;img src=x onerror=alert(2)&gt;</bdi>"));
     assert!(page.contains("<bdi>&lt;/table&gt;&lt;/style&gt;&lt;svg onload=alert(3)&gt;</bdi>"));
@@ -146,7 +157,7 @@ async fn without_its_database_it_shows_what_was_seen_and_says_so() {
     let (cluster, url) = cluster_of_its_own().await;
     let app = App::start_on(url, &[]).await;
     one_of_each(&app, "crm-2026", "apollo", "a@x.example").await;
-    assert!(page(&app).await.contains("crm-2026"));
+    assert!(whole_page(&app).await.contains("crm-2026"));
 
     cluster.stop().await.unwrap();
     let page = until("a page that says so", async || {
@@ -169,14 +180,18 @@ async fn a_part_that_takes_too_long_is_left_out() {
          SELECT 'rows received'::text AS stage, count(*) AS count FROM (SELECT pg_sleep(30)) AS slow",
     )
     .await;
-    let begun = std::time::Instant::now();
-    let page = page(&app).await;
-    assert!(begun.elapsed() < std::time::Duration::from_secs(8));
-    assert!(page.contains("crm-2026"), "{page}");
-    assert!(
-        page.contains("Not seen yet: reading it took longer than a second"),
-        "{page}"
-    );
+    // On a busy machine other parts may take too long, too.
+    until("the rest of the page", async || {
+        let begun = std::time::Instant::now();
+        let page = page(&app).await;
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20));
+        assert!(
+            page.contains("Not seen yet: reading it took longer than a second"),
+            "{page}"
+        );
+        page.contains("crm-2026").then_some(())
+    })
+    .await;
     app.stop().await;
 }
 
@@ -192,7 +207,7 @@ fn no_name_changes_the_shape_of_the_page() {
             for (nth, name) in names.iter().enumerate() {
                 campaign(&app, &format!("{nth}{name}")).await;
             }
-            let page = page(&app).await;
+            let page = whole_page(&app).await;
             let (_, body) = page.split_once("</style>").unwrap();
             assert_eq!(body.matches('<').count(), body.matches('>').count());
             let campaigns = page.split("id=\"campaigns\"").nth(1).unwrap();

@@ -76,7 +76,10 @@ async fn law_2_eight_loads_outlive_a_sigterm() {
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(begun.elapsed() < GRACE, "{:?}: {log}", begun.elapsed());
     assert!(!log.contains("outlived the shutdown"), "{log}");
-    assert!(!runs(postmaster), "PostgreSQL runs on");
+    until("PostgreSQL to be dead", async || {
+        (!runs(postmaster)).then_some(())
+    })
+    .await;
     drop(watcher);
     for (number, load) in loads.iter_mut().enumerate() {
         assert!(!load.has_ended(), "load {number} was over before the stop");
@@ -280,7 +283,10 @@ async fn a_second_signal_ends_the_embedded_postgresql_at_once() {
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("PostgreSQL is ended at once"), "{log}");
     assert!(begun.elapsed() < GRACE, "{:?}", begun.elapsed());
-    assert!(!runs(postmaster), "PostgreSQL runs on");
+    until("PostgreSQL to be dead", async || {
+        (!runs(postmaster)).then_some(())
+    })
+    .await;
 }
 
 /// What does not end is cut when the grace is over: nothing that was not acked is lost, for the client still has it.

@@ -1,6 +1,6 @@
 //! A server over a database of its own, and the ways in.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use clap::Parser;
 use leadvault::{
@@ -26,8 +26,13 @@ use super::{
     process::{http_exchange, http_get},
 };
 
-/// Unless a test asks for less: on a busy machine calls wait longer than half a second for a connection.
-const PATIENCE: [&str; 2] = ["--pool-timeout=30", "--default-deadline=120"];
+/// Unless a test asks for less: on a busy machine calls wait longer than half a second for a connection, and longer
+/// for what a test holds up.
+const PATIENCE: [&str; 3] = [
+    "--pool-timeout=30",
+    "--default-deadline=120",
+    "--statement-timeout=240",
+];
 
 /// A running service.
 pub(crate) struct App {
@@ -36,6 +41,14 @@ pub(crate) struct App {
     address: SocketAddr,
     scheme: &'static str,
     server: Server,
+}
+
+/// On a busy machine a connection that is still to be made takes as long as one that is busy.
+fn with_patience(options: PoolOptions, pool_timeout: Duration) -> PoolOptions {
+    PoolOptions {
+        connection_timeout: options.connection_timeout.max(pool_timeout),
+        ..options
+    }
 }
 
 #[derive(Parser)]
@@ -74,7 +87,10 @@ impl App {
             max_size: settings.pool_size,
             busy_timeout: settings.pool_timeout,
             statement_timeout: settings.statement_timeout,
-            ..PoolOptions::new(cluster::the_way_to(&url).await)
+            ..with_patience(
+                PoolOptions::new(cluster::the_way_to(&url).await),
+                settings.pool_timeout,
+            )
         })
         .await
         .unwrap();

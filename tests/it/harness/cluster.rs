@@ -100,6 +100,9 @@ async fn start_in(folder: String) -> Embedded {
             ("fsync", "off"),
             ("full_page_writes", "off"),
             ("max_connections", "400"),
+            // Its workers count among what tests measure, and hold snapshots.
+            ("autovacuum", "off"),
+            ("timezone", "UTC"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec(),

@@ -7,7 +7,7 @@ use crate::harness::{App, Lane, Network, Proxy, fresh_database, open, refusal, r
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_whose_answer_never_comes_ends_its_stream() {
     let proxy = Proxy::before(&fresh_database().await).await;
-    let flags = ["--pool-size=1", "--statement-timeout=1"];
+    let flags = ["--pool-size=1", "--statement-timeout=5"];
     let app = App::start_on(proxy.url.clone(), &flags).await;
     let client = app.intake().await;
     let (mut lane, _) = Lane::open(client.clone(), open("b", "crash"))

@@ -95,7 +95,14 @@ async fn in_time(network: Network, call: impl Future<Output = Result<(), Status>
     let begun = Instant::now();
     let answer = call.await;
     let elapsed = begun.elapsed();
-    assert!(elapsed < DEADLINE + SLACK, "{network:?}: {elapsed:?}");
+    // What its own clock has ended may be late; what else ends it is soon after the deadline.
+    let is_own = matches!(&answer, Err(status) if status.code() == Code::DeadlineExceeded);
+    let slack = if is_own {
+        SLACK
+    } else {
+        Duration::from_secs(3)
+    };
+    assert!(elapsed < DEADLINE + slack, "{network:?}: {elapsed:?}");
     match answer {
         Ok(()) => End::Succeeded,
         Err(status) => {

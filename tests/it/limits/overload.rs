@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use leadvault::proto::intake::v1::{IngestRowsRequest, intake_service_client::IntakeServiceClient};
 use nix::unistd::Pid;
 use tokio::task::JoinSet;
@@ -10,7 +11,8 @@ use tonic::{Code, Status, transport::Channel};
 use super::{SLACK, within};
 use crate::harness::{App, Service, fresh_database, leadvault, refusal};
 
-const DEADLINE: Duration = Duration::from_secs(10);
+/// So long that a busy machine is in time: bench `overload` says how long it takes.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 async fn ingest(
     mut client: IntakeServiceClient<Channel>,
@@ -25,6 +27,14 @@ async fn ingest(
     let begun = Instant::now();
     let answer = client.ingest_rows(within(DEADLINE, request)).await;
     (answer.map(drop), begun.elapsed())
+}
+
+/// Makes all connections of the pool: whoever waits for one that is not made yet does not wait for others.
+async fn fill_pool(client: &IntakeServiceClient<Channel>) {
+    for round in 0..4 {
+        let calls = (0..64).map(|number| ingest(client.clone(), 2_000 + 64 * round + number));
+        join_all(calls).await;
+    }
 }
 
 /// A thousand at once: whether each was answered, and after how long.
@@ -58,7 +68,10 @@ async fn a_thousand_calls_at_once_are_answered_or_refused() {
         )
         .await;
     let client = app.intake().await;
-    let mut accepted = 0;
+    fill_pool(&client).await;
+    let loads = "SELECT count(*) FROM intake.raw_loads";
+    let mut accepted = owner.one::<i64>(loads, &[]).await;
+    let least = accepted + 8;
     for (answer, elapsed) in all_at_once(&client).await {
         assert!(elapsed < DEADLINE + SLACK, "{elapsed:?}: {answer:?}");
         match answer {
@@ -69,9 +82,8 @@ async fn a_thousand_calls_at_once_are_answered_or_refused() {
             }
         }
     }
-    // Each connection answers some, even on a machine that is busy.
-    assert!(accepted > 2 * 8, "{accepted}");
-    let loads = "SELECT count(*) FROM intake.raw_loads";
+    // Each connection answers one at the least, even on a machine that is busy.
+    assert!(accepted >= least, "{accepted}, not {least}");
     assert_eq!(owner.one::<i64>(loads, &[]).await, accepted);
     ingest(client, 1_000).await.0.unwrap();
     app.stop().await;
@@ -93,6 +105,7 @@ async fn a_thousand_calls_at_once_take_little_memory() {
     command.args(["--pool-timeout=0.5", "--database-url", &url]);
     let service = Service::start(command).await;
     let client = service.intake().await;
+    fill_pool(&client).await;
     for _ in 0..3 {
         for (answer, _) in all_at_once(&client).await {
             let is_right = match &answer {

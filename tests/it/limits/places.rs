@@ -128,7 +128,7 @@ async fn store_one(app: &App) {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_opens_a_stream_and_says_nothing_loses_its_place() {
     const EXPORT: &str = "/leadvault.vault.v1.VaultService/ExportContacts";
-    let app = App::start_with(&["--max-streams=2", "--default-deadline=3"]).await;
+    let app = App::start_with(&["--max-streams=2", "--default-deadline=12"]).await;
     let channel = app.channel().await;
     let silent = async {
         tokio::join!(
@@ -185,12 +185,12 @@ async fn who_does_not_read_keeps_no_place_past_the_idle_timeout() {
 async fn who_does_not_read_keeps_no_place_past_its_deadline() {
     let app = App::start_with(&["--max-streams=1", "--stream-idle-timeout=3600"]).await;
     store_much(&app).await;
-    let second = Duration::from_secs(1);
-    let unread = export(narrow(&app, SMALL).await, second).await.unwrap();
+    let seconds = Duration::from_secs(5);
+    let unread = export(narrow(&app, SMALL).await, seconds).await.unwrap();
     drop(until_there_is_a_place(&app).await);
     refusal(Err::<(), _>(last_word(unread).await))
         .is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
-        .says("deadline_seconds", 1);
+        .says("deadline_seconds", 5);
     app.stop().await;
 }
 
@@ -267,8 +267,8 @@ async fn nobody_leaves_more_unread_than_twice_the_streams_over_all() {
 async fn the_unread_answer_of_a_stream_that_ended_is_dropped_in_the_end() {
     let flags = [
         "--max-streams=1",
-        "--default-deadline=1",
-        "--stream-idle-timeout=1",
+        "--default-deadline=5",
+        "--stream-idle-timeout=5",
     ];
     let app = App::start_with(&flags).await;
     store_some(&app).await;
@@ -290,7 +290,7 @@ async fn the_unread_answer_of_a_stream_that_ended_is_dropped_in_the_end() {
 /// Also of a bulk stream the last word is there for who reads late.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loader_that_takes_no_acks_loses_its_place_and_is_told() {
-    let app = App::start_with(&["--max-streams=1", "--stream-idle-timeout=1"]).await;
+    let app = App::start_with(&["--max-streams=1", "--stream-idle-timeout=5"]).await;
     let (outbound, messages) = tokio::sync::mpsc::channel(4);
     let mut client = IntakeServiceClient::new(narrow(&app, TINY).await);
     let inbound = client

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::uri::PathAndQuery;
 use leadvault::proto::vault::v1::{
     ContactKey, GetContactRequest, GetContactResponse, contact_key,
@@ -65,28 +66,30 @@ async fn loses_its_place(app: App, window: u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_not_read_does_not_keep_its_place_for_ever() {
-    let flags = ["--max-calls=1", "--default-deadline=1"];
-    for window in [0, TINY, SMALL] {
-        let app = App::start_with(&flags).await;
-        store_much(&app).await;
+    let much = [0, TINY, SMALL].map(|window| (window, true));
+    let some = [0, TINY].map(|window| (window, false));
+    let cases = much.into_iter().chain(some);
+    let cases = cases.map(async |(window, is_much)| {
+        let app = App::start_with(&["--max-calls=1", "--default-deadline=4"]).await;
+        if is_much {
+            store_much(&app).await;
+        } else {
+            store_some(&app).await;
+        }
         loses_its_place(app, window).await;
-    }
-    for window in [0, TINY] {
-        let app = App::start_with(&flags).await;
-        store_some(&app).await;
-        loses_its_place(app, window).await;
-    }
+    });
+    join_all(cases).await;
 }
 
 /// Who reads on, too slowly, is told; its connection is good for other calls.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_read_late_ends_with_its_deadline() {
-    let app = App::start_with(&["--default-deadline=4"]).await;
+    let app = App::start_with(&["--default-deadline=10"]).await;
     store_much(&app).await;
     let channel = narrow(&app, SMALL).await;
     let mut unread = get_unread(channel.clone()).await;
     // Later than the deadline, and before the connection would be closed for it.
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    tokio::time::sleep(Duration::from_secs(11)).await;
     refusal(unread.message().await)
         .is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
         .says("setting", "default-deadline");

@@ -20,7 +20,7 @@ async fn abandon(app: &App, batch_id: &str, reason: &str) -> Result<Response<Bat
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_abandoned_if_and_only_if_its_call_succeeds() {
     const BATCHES: usize = 20;
-    let app = App::start_with(&["--pool-size=1", "--pool-timeout=0.5"]).await;
+    let app = App::start_with(&["--pool-size=1", "--pool-timeout=3"]).await;
     for number in 0..BATCHES {
         app.ingest(&format!("b{number}"), "apollo", &[row("a@x.example")])
             .await;
@@ -29,7 +29,7 @@ async fn a_batch_is_abandoned_if_and_only_if_its_call_succeeds() {
     // Together they take twice as long as a call waits for a connection.
     sql.run(
         "CREATE FUNCTION public.f_slow() RETURNS trigger LANGUAGE plpgsql AS
-         $$ BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END $$;
+         $$ BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END $$;
          GRANT EXECUTE ON FUNCTION public.f_slow TO PUBLIC;
          CREATE TRIGGER slow BEFORE INSERT ON intake.audit_log
              FOR EACH STATEMENT EXECUTE FUNCTION public.f_slow()",

@@ -13,7 +13,7 @@ use crate::harness::{App, refusal};
 /// has 1 cent for each campaign, and 5 of them are left for the first.
 #[tokio::test(flavor = "multi_thread")]
 async fn law_12_a_report_reads_half_a_million_touches_and_says_how_to_ask_for_more() {
-    let app = App::start().await;
+    let app = App::start_with(&["--default-deadline=600", "--statement-timeout=600"]).await;
     let sql = app.sql().await;
     let who = &people(&app, 2).await;
     campaigns(&app, 1..3).await;

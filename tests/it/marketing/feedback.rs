@@ -305,8 +305,8 @@ async fn reports_that_cannot_be() {
     let sql = app.sql().await;
     let campaign = active(&app, "Spring").await.campaign_id;
     let mut client = app.marketing().await;
-    let tomorrow: String = sql
-        .one("SELECT ((now() AT TIME ZONE 'UTC')::date + 1)::text", &[])
+    let future: String = sql
+        .one("SELECT ((now() AT TIME ZONE 'UTC')::date + 2)::text", &[])
         .await;
     for day in [
         "",
@@ -321,7 +321,7 @@ async fn reports_that_cannot_be() {
         "-0001-01-01",
         "12026-01-01",
         "9999-12-31",
-        &tomorrow,
+        &future,
     ] {
         let refusal = refused(client.create_feedback_report(request(&campaign, day)).await);
         assert!(refusal.message.starts_with("report_date"), "{refusal:?}");

@@ -10,7 +10,7 @@ use crate::harness::{App, Network, Proxy, Sql, fresh_database, refusal};
 async fn the_gate_opens_again_where_the_network_forgot_its_connection() {
     let url = fresh_database().await;
     let proxy = Proxy::before(&url).await;
-    let flags = ["--pool-size=1", "--statement-timeout=1"];
+    let flags = ["--pool-size=1", "--statement-timeout=4"];
     let app = App::start_on(proxy.url.clone(), &flags).await;
     let campaign = active(&app, "spring").await.campaign_id;
     let person = people(&Sql::connect(&url).await, &["a@x.example"]).await;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::{arrive, contents, status};
-use crate::harness::App;
+use crate::harness::{App, Running, Workspace, free_port, leadvault_logging_to, until_logged};
 
 async fn leadvault_suppress(endpoint: &str, list: &[u8], args: &[&str]) -> Output {
     let mut file = tempfile::Builder::new().suffix(".list").tempfile().unwrap();
@@ -168,25 +168,30 @@ async fn a_gzipped_list_and_a_line_without_an_end() {
 /// The way to the service opens later than the command begins.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_away_is_waited_for() {
-    let app = App::start().await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
-    let target = app.endpoint().replace("http://", "");
+    let (app, workspace) = (App::start().await, Workspace::new());
+    let list = workspace.file("list", "a@x.example\n");
+    let (log, port) = (workspace.file("log", ""), free_port());
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let args = [
+        "suppress",
+        &list,
+        "--endpoint",
+        &endpoint,
+        "--output",
+        "json",
+    ];
+    let running = Running::spawn(leadvault_logging_to(log.as_ref(), &args));
+    until_logged(log.as_ref(), "waiting for the service").await;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await;
+    let (listener, target) = (listener.unwrap(), app.endpoint().replace("http://", ""));
     let way = tokio::spawn(async move {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         loop {
             let (mut client, _) = listener.accept().await.unwrap();
             let mut server = tokio::net::TcpStream::connect(&target).await.unwrap();
             let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
         }
     });
-    let endpoint = format!("http://{address}");
-    let output = leadvault_suppress(&endpoint, b"a@x.example\n", &["--output", "json"]).await;
-    assert_eq!(json(&output)["suppressed"], 1);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(errors.contains("waiting for the service"), "{errors}");
+    assert_eq!(running.finish().await.json()["suppressed"], 1);
     way.abort();
     app.stop().await;
 }

@@ -259,7 +259,7 @@ async fn what_cannot_be_entered_is_refused_by_name() {
 /// A list of nothing but slips does not make every promotion and send wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_valid_address_nobody_waits_for_the_ledger() {
-    let app = App::start_with(&["--statement-timeout=2"]).await;
+    let app = App::start_with(&["--statement-timeout=8"]).await;
     let holder = app.sql().await;
     holder
         .run("BEGIN; SELECT pg_advisory_xact_lock(vault.f_ledger_lock())")

@@ -35,9 +35,13 @@ async fn repeat(sql: &Sql, write: &Write) {
     })
     .await;
     // As if an administrator went on without the standby, which is done for each commit of the call.
-    let go_on = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    // Once for each: a second word would end the statement that follows.
+    let go_on = "SELECT pid || ' ' || query_start, pg_cancel_backend(pid) FROM pg_stat_activity
+                 WHERE wait_event = 'SyncRep' AND pid || ' ' || query_start <> ALL ($1)";
+    let mut told = Vec::new();
     until(write.name, async || {
-        sql.rows(go_on, &[]).await;
+        let waiting = sql.rows(go_on, &[&told]).await;
+        told.extend(waiting.iter().map(|row| row.get::<_, String>(0)));
         answering.is_finished().then_some(())
     })
     .await;
