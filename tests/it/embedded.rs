@@ -9,7 +9,7 @@ use nix::{
     unistd::{Pid, User, geteuid},
 };
 
-use crate::harness::{Running, Service, Workspace, free_port, runs, until};
+use crate::harness::{Running, Service, Workspace, free_port, runs, until, until_dead};
 
 /// Stores two rows in a batch.
 async fn store(service: &Service) {
@@ -49,14 +49,6 @@ async fn assert_stops_clean(service: Service, workspace: &Workspace) {
     assert_eq!(status.code(), Some(0), "{log}");
     assert_eq!(workspace.postmaster(), None);
     until_dead(postmaster).await;
-}
-
-/// It says that it is stopped shortly before its process is gone.
-async fn until_dead(postmaster: Pid) {
-    until("PostgreSQL to be dead", async || {
-        (!runs(postmaster)).then_some(())
-    })
-    .await;
 }
 
 async fn kill_postgresql(postmaster: Pid) {

@@ -16,7 +16,7 @@ use tonic::{Code, Request, Response, Status, transport::Channel};
 use tonic_health::pb::health_check_response::ServingStatus;
 
 use super::{health, until_health};
-use crate::harness::{App, Postgres, Sql, Workspace, refusal, row, until};
+use crate::harness::{App, Postgres, Service, Sql, Workspace, leadvault, refusal, row, until};
 
 async fn app_on(postgres: &Postgres) -> App {
     app_with(postgres, &[]).await
@@ -75,6 +75,9 @@ async fn health_follows_the_database() {
     app.stop().await;
 }
 
+/// How long a call waits for a connection that is still to be made.
+const WAIT: Duration = Duration::from_secs(5);
+
 /// Lists with the patience of a caller that is in a hurry.
 async fn list(app: &App, patience: Duration) -> Result<(), Status> {
     let mut request = Request::new(ListRawLoadsRequest::default());
@@ -106,13 +109,33 @@ async fn the_pool_is_back_with_the_health() {
     app.stop().await;
 }
 
+/// How long calls queue for a busy pool is not how long they wait for a database that is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_pool_timeout_is_no_wait_for_the_database() {
+    let workspace = Workspace::new();
+    let postgres = Postgres::create(&workspace, "postgres");
+    postgres.start();
+    let url = format!("{}?sslmode=disable", postgres.url("postgres"));
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--pool-timeout=80"];
+    let mut command = leadvault(&[&serve[..], &["--default-deadline=80"]].concat());
+    command.env("DATABASE_URL", url);
+    let service = Service::start(command).await;
+    let mut client = service.intake().await;
+    let all = ListRawLoadsRequest::default();
+    client.list_raw_loads(all.clone()).await.unwrap();
+
+    postgres.stop("fast");
+    let begun = Instant::now();
+    refusal(client.list_raw_loads(all).await).is(Code::Unavailable, "DATABASE_UNAVAILABLE");
+    assert!(begun.elapsed() < WAIT * 8, "{:?}", begun.elapsed());
+    service.stop().await;
+}
+
 /// Many callers read, and append with a request id, while PostgreSQL restarts thrice: none of them hears of it,
 /// unless it takes too long for their patience, and each row is there once.
 #[tokio::test(flavor = "multi_thread")]
 async fn law_2_restarts_under_short_calls_are_not_noticed() {
     const CALLERS: usize = 4;
-    /// How long a call waits for a connection that is still to be made.
-    const WAIT: Duration = Duration::from_secs(5);
     let workspace = Workspace::new();
     let postgres = Postgres::create(&workspace, "postgres");
     let app = app_on(&postgres).await;

@@ -26,7 +26,7 @@ use crate::{
     },
     harness::{
         App, Lane, Running, Service, Sql, Workspace, free_port, leadvault, open, refusal, row,
-        runs, until,
+        until, until_dead,
     },
 };
 
@@ -76,10 +76,7 @@ async fn law_2_eight_loads_outlive_a_sigterm() {
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(begun.elapsed() < GRACE, "{:?}: {log}", begun.elapsed());
     assert!(!log.contains("outlived the shutdown"), "{log}");
-    until("PostgreSQL to be dead", async || {
-        (!runs(postmaster)).then_some(())
-    })
-    .await;
+    until_dead(postmaster).await;
     drop(watcher);
     for (number, load) in loads.iter_mut().enumerate() {
         assert!(!load.has_ended(), "load {number} was over before the stop");
@@ -283,10 +280,7 @@ async fn a_second_signal_ends_the_embedded_postgresql_at_once() {
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("PostgreSQL is ended at once"), "{log}");
     assert!(begun.elapsed() < GRACE, "{:?}", begun.elapsed());
-    until("PostgreSQL to be dead", async || {
-        (!runs(postmaster)).then_some(())
-    })
-    .await;
+    until_dead(postmaster).await;
 }
 
 /// What does not end is cut when the grace is over: nothing that was not acked is lost, for the client still has it.

@@ -24,7 +24,7 @@ pub(crate) use command::{leadvault, leadvault_logging_to, leadvault_with_files};
 pub(crate) use lane::{Lane, ack, open, opened, summary};
 pub(crate) use postgres::{Postgres, as_account, give};
 pub(crate) use process::{
-    Ran, Running, Service, Workspace, free_port, run, runs, until, until_logged,
+    Ran, Running, Service, Workspace, free_port, run, runs, until, until_dead, until_logged,
 };
 pub(crate) use program::{program, program_at};
 pub(crate) use proxy::{Network, Proxy};

@@ -372,3 +372,11 @@ pub(crate) fn runs(pid: Pid) -> bool {
         .is_some_and(|(_, rest)| rest.starts_with('Z'));
     !is_zombie && !matches!(kill(pid, None), Err(nix::errno::Errno::ESRCH))
 }
+
+/// Waits until a process is gone: PostgreSQL says that it is stopped shortly before that.
+pub(crate) async fn until_dead(pid: Pid) {
+    until("the process to be gone", async || {
+        (!runs(pid)).then_some(())
+    })
+    .await;
+}
