@@ -1,4 +1,4 @@
-//! What the services of the vault and of golden records stand on: connections, limits, and the tasks that outlive
+//! What the services of all rooms stand on: connections, limits, and the tasks that outlive
 //! the caller who began them.
 
 mod queue;

@@ -2,8 +2,8 @@
 //!
 //! Two parts a stream, with a channel of one job between them: the reader turns messages into jobs, the
 //! writer does them in order and answers. So at most three frames are in memory, acks come in order, and an
-//! error comes after the acks of what was stored before it, unless it is that the client takes none. Both are the server's, not the call's: a client that
-//! vanishes cannot cut a transaction.
+//! error comes after the acks of what was stored before it, unless it is that the client takes none. Both are the
+//! server's, not the call's: a client that vanishes cannot cut a transaction.
 
 use std::{sync::Arc, time::Duration};
 
@@ -94,12 +94,8 @@ impl Reader {
             Some(request::Message::Open(open)) => open,
             Some(_) => return Err(Error::StreamOrder("a stream begins with open").into()),
             None => {
-                return Err(self
-                    .stream
-                    .end()
-                    .err()
-                    .unwrap_or(Error::ShuttingDown)
-                    .into());
+                let early = self.stream.end().err();
+                return Err(early.unwrap_or(Error::ShuttingDown).into());
             }
         };
         self.stream.open()?;
