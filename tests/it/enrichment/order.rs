@@ -9,10 +9,12 @@ use crate::harness::{App, Sql};
 /// Visible: the row's version was committed in that snapshot. Free: nobody has locked that version since,
 /// nor had, who was not done in that snapshot (a lock that was let go stays in xmax). Of one who has, it is
 /// written down: in the end it must be who leased or ended the entry, and not who wrote others meanwhile. Unless
-/// the version was none when that one looked, once: who finds a newer one has locked it by then.
+/// the version was none when that one looked, once: who finds a newer one has locked it by then. A lease looks
+/// again where it did not find as many as it was asked for, so each look is kept, also of one that took nobody.
 const WATCH: &str = "
     CREATE TABLE ple.passed_over (person_id uuid, instead_of uuid, version xid8, holder xid8);
-    CREATE TABLE ple.writes (person_id uuid, writer xid8, snapshot pg_snapshot, taken boolean);
+    CREATE TABLE ple.looks (writer xid8, snapshot pg_snapshot);
+    CREATE TABLE ple.writes (person_id uuid, writer xid8, taken boolean);
     CREATE TABLE ple.endings (person_id uuid, lease_token bigint, state text);
     CREATE FUNCTION ple.t_before() RETURNS trigger LANGUAGE plpgsql STABLE AS $$
     BEGIN
@@ -29,8 +31,10 @@ const WATCH: &str = "
         FROM new_rows AS n JOIN old_rows AS o USING (person_id)
         WHERE n.state IN ('completed', 'dead') AND o.state <> n.state;
 
+        INSERT INTO ple.looks VALUES (pg_current_xact_id(), v_snapshot);
+
         INSERT INTO ple.writes
-        SELECT n.person_id, pg_current_xact_id(), v_snapshot,
+        SELECT n.person_id, pg_current_xact_id(),
                n.lease_token <> o.lease_token OR n.state <> o.state
         FROM new_rows AS n JOIN old_rows AS o USING (person_id);
 
@@ -71,8 +75,8 @@ pub(super) async fn passed_over(sql: &Sql) -> i64 {
         "SELECT count(*) FROM ple.passed_over AS o
          WHERE o.holder IS NULL
             OR (EXISTS (SELECT FROM ple.writes AS w WHERE w.writer = o.holder)
-                AND NOT EXISTS (SELECT FROM ple.writes AS w
-                                WHERE w.writer = o.holder AND NOT pg_visible_in_snapshot(o.version, w.snapshot))
+                AND NOT EXISTS (SELECT FROM ple.looks AS l
+                                WHERE l.writer = o.holder AND NOT pg_visible_in_snapshot(o.version, l.snapshot))
                 AND NOT EXISTS (SELECT FROM ple.writes AS w
                                 WHERE w.writer = o.holder AND w.person_id = o.person_id AND w.taken))",
         &[],
