@@ -69,6 +69,17 @@ pub(super) async fn watch(sql: &Sql) {
     sql.run(WATCH).await;
 }
 
+/// A lease that does not look at the order.
+fn lease_of_priority(priority: i32) -> String {
+    format!(
+        "UPDATE ple.enrichment_queue
+         SET state = 'leased', lease_token = 1, leased_by = 'w', leased_at = clock_timestamp(),
+             attempts = 1, lease_expires_at = now() + interval '1 minute',
+             available_at = now() + interval '1 minute'
+         WHERE priority = {priority}"
+    )
+}
+
 /// How many entries were passed over since the watch began.
 pub(super) async fn passed_over(sql: &Sql) -> i64 {
     sql.one(
@@ -115,15 +126,35 @@ async fn the_watch_sees_an_entry_that_is_passed_over_unless_somebody_holds_it() 
     holder.run("COMMIT").await;
     assert_eq!(passed_over(&sql).await, 1);
     sql.run("TRUNCATE ple.passed_over").await;
-    // A lease that does not look at the order: it passes over the first.
-    sql.run(
-        "UPDATE ple.enrichment_queue
-         SET state = 'leased', lease_token = 1, leased_by = 'w', leased_at = clock_timestamp(),
-             attempts = 1, lease_expires_at = now() + interval '1 minute',
-             available_at = now() + interval '1 minute'
-         WHERE priority = 1",
-    )
-    .await;
+    // It passes over the first.
+    sql.run(&lease_of_priority(1)).await;
     assert_eq!(passed_over(&sql).await, 1);
+    app.stop().await;
+}
+
+/// That the watch keeps looks that took nobody: what changed since the first of them is held by who looks again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watch_lets_a_lease_hold_what_changed_since_its_first_look() {
+    let app = App::start().await;
+    let (sql, holder) = (app.sql().await, app.sql().await);
+    for (name, priority) in [("a", 9), ("b", 5), ("c", 1)] {
+        let id = person(&sql, &format!("{name}@x.example")).await;
+        enqueue(&app, [(&id, priority)]).await;
+    }
+    watch(&sql).await;
+    holder
+        .run("BEGIN; UPDATE ple.enrichment_queue SET last_error = 'x' WHERE priority = 0")
+        .await;
+    sql.run("UPDATE ple.enrichment_queue SET last_error = 'y' WHERE priority = 5")
+        .await;
+    holder
+        .run("SELECT FROM ple.enrichment_queue WHERE priority = 5 FOR UPDATE")
+        .await;
+    holder.run(&lease_of_priority(9)).await;
+    assert_eq!(names(&lease(&app, 1).await), ["c"]);
+    holder.run("COMMIT").await;
+    let seen = "SELECT count(*) FROM ple.passed_over WHERE holder IS NOT NULL";
+    assert_eq!(sql.one::<i64>(seen, &[]).await, 2);
+    assert_eq!(passed_over(&sql).await, 0);
     app.stop().await;
 }
