@@ -95,16 +95,21 @@ pub(super) async fn passed_over(sql: &Sql) -> i64 {
     .await
 }
 
+/// Three that wait, a before b before c, and are watched.
+async fn watched(app: &App, sql: &Sql) {
+    for (name, priority) in [("a", 9), ("b", 5), ("c", 1)] {
+        let id = person(sql, &format!("{name}@x.example")).await;
+        enqueue(app, [(&id, priority)]).await;
+    }
+    watch(sql).await;
+}
+
 /// That the watch sees what it is there for, and no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_watch_sees_an_entry_that_is_passed_over_unless_somebody_holds_it() {
     let app = App::start().await;
     let (sql, holder) = (app.sql().await, app.sql().await);
-    for (name, priority) in [("a", 9), ("b", 5), ("c", 1)] {
-        let id = person(&sql, &format!("{name}@x.example")).await;
-        enqueue(&app, [(&id, priority)]).await;
-    }
-    watch(&sql).await;
+    watched(&app, &sql).await;
     // Somebody holds the first: it is passed over, and rightly.
     holder
         .run("BEGIN; SELECT FROM ple.enrichment_queue WHERE priority = 9 FOR UPDATE")
@@ -137,11 +142,7 @@ async fn the_watch_sees_an_entry_that_is_passed_over_unless_somebody_holds_it() 
 async fn the_watch_lets_a_lease_hold_what_changed_since_its_first_look() {
     let app = App::start().await;
     let (sql, holder) = (app.sql().await, app.sql().await);
-    for (name, priority) in [("a", 9), ("b", 5), ("c", 1)] {
-        let id = person(&sql, &format!("{name}@x.example")).await;
-        enqueue(&app, [(&id, priority)]).await;
-    }
-    watch(&sql).await;
+    watched(&app, &sql).await;
     holder
         .run("BEGIN; UPDATE ple.enrichment_queue SET last_error = 'x' WHERE priority = 0")
         .await;
